@@ -1,0 +1,1 @@
+"""Where samples come from. Every source speaks the protocol of `monitor.sources.base`."""
