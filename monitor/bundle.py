@@ -1,10 +1,29 @@
-"""A model bundle: the folder {model.onnx, explain.onnx, model.json}, read and validated. Never runs a model."""
+"""A model bundle: the folder {model.onnx, explain.onnx, model.json}, read and validated. Never runs a model.
+
+What a model needs (rates, filters, scaling, classes) comes from here and never from configuration. `load_bundle`
+checks every hash first: they find damage and unintended edits, not forgery.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from monitor.errors import BundleError, Problem
+from monitor.types import MODALITY_UNITS
+
+MODEL_JSON: Final = "model.json"
+MODEL_ONNX: Final = "model.onnx"
+EXPLAIN_ONNX: Final = "explain.onnx"
+
+SHIPPED_DIR: Final = Path(__file__).parent / "bundles"
+"""Where the bundles that come with the monitor live."""
 
 
 class _Spec(BaseModel):
@@ -151,8 +170,199 @@ class BundleSpec(_Spec):
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
         if len(self.calibration.prior) != len(self.classes):
-            raise ValueError(f"calibration.prior has {len(self.calibration.prior)} entries for {len(self.classes)} classes")
+            raise ValueError(
+                f"calibration.prior has {len(self.calibration.prior)} entries for {len(self.classes)} classes"
+            )
         names = [item.name for item in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError(f"two inputs share a name: {names}")
+        maps = [item.name for item in self.attention]
+        if len(set(maps)) != len(maps):
+            raise ValueError(f"two attention maps share a name: {maps}")
+        for item in self.inputs:
+            if "fixed" in (item.scale.center, item.scale.spread) and item.scale.fallback is None:
+                raise ValueError(f"input {item.name} is scaled by fixed values, but scale.fallback does not state them")
         return self
+
+
+_FILTERS: Final[Mapping[str, FilterSpec]] = {
+    "EDA": FilterSpec(high_hz=1.5),
+    "ECG": FilterSpec(low_hz=0.5, high_hz=40.0),
+    "BVP": FilterSpec(low_hz=0.5, high_hz=8.0),
+    "EMG": FilterSpec(low_hz=20.0, high_hz=200.0),
+    "RESP": FilterSpec(low_hz=0.05, high_hz=1.0, warmup_s=60.0),
+    "SPO2": FilterSpec(kind="none"),
+}
+
+_SCALES: Final[Mapping[str, ScaleSpec]] = {
+    # Tonic EDA wanders by many times its resting spread within minutes: a frozen centre would leave the clip range.
+    "EDA": ScaleSpec(center="window_first", spread="baseline", floor=0.05),
+    "ECG": ScaleSpec(center="window_median", spread="baseline", floor=0.02),
+    # Pulse amplitude is the signal itself, so its spread is never taken from the window.
+    "BVP": ScaleSpec(center="window_median", spread="baseline", floor=1e-3, floor_relative=True),
+    "EMG": ScaleSpec(center="window_median", spread="baseline", floor=0.002),
+    "RESP": ScaleSpec(center="window_median", spread="baseline", floor=1e-3, floor_relative=True),
+    "SPO2": ScaleSpec(center="fixed", spread="fixed", floor=1.0, fallback={"center": 97.0, "spread": 2.0}),
+}
+
+
+def _min_rate_hz(modality: str, rate_hz: float) -> float:
+    # An R wave's shape matters to the 512 Hz models only; at 25 Hz the beats do.
+    ecg = 100.0 if rate_hz <= 100.0 else 250.0
+    return {"EDA": 4.0, "ECG": ecg, "BVP": 25.0, "EMG": 450.0, "RESP": 10.0, "SPO2": 0.5}[modality]
+
+
+def default_input(
+    modality: str,
+    *,
+    rate_hz: float = 25.0,
+    samples: int = 138,
+    fallback: Mapping[Literal["center", "spread"], float] | None = None,
+) -> InputSpec:
+    """The filter and scaling that the monitor's own models give a modality.
+
+    Args:
+        modality: EDA, ECG, BVP, EMG, RESP or SPO2; the input is named after it in lower case.
+        rate_hz: Rate of the input grid.
+        samples: Points of the window (138 at 25 Hz or 2816 at 512 Hz for the published window of 5.5 s).
+        fallback: Median and IQR of the training population in the modality's unit, to stand in until a bed is
+            calibrated.
+
+    Raises:
+        ValueError: If the modality has no default, or a fallback is given for one in arbitrary units: another
+            device's counts say nothing about this one's.
+    """
+    if modality not in _SCALES:
+        raise ValueError(f"modality {modality!r} has no default input; those that do: {', '.join(_SCALES)}")
+    unit = MODALITY_UNITS[modality]
+    if fallback is not None and unit == "a.u.":
+        raise ValueError(f"{modality} is in arbitrary units and can have no fallback statistics")
+    scale = _SCALES[modality]
+    if fallback is not None:
+        scale = scale.model_copy(update={"fallback": dict(fallback)})
+    return InputSpec(
+        name=modality.lower(),
+        modality=modality,
+        unit=unit,
+        min_rate_hz=_min_rate_hz(modality, rate_hz),
+        filter=_FILTERS[modality],
+        rate_hz=rate_hz,
+        samples=samples,
+        scale=scale,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose model.json is valid and whose files are what it says they are."""
+
+    path: Path
+    spec: BundleSpec
+
+    @property
+    def model_onnx(self) -> Path:
+        """The graph that scores."""
+        return self.path / MODEL_ONNX
+
+    @property
+    def explain_onnx(self) -> Path | None:
+        """The graph that gives attention maps, or None where the bundle has none."""
+        return self.path / EXPLAIN_ONNX if self.spec.attention else None
+
+
+def canonical_sha256(spec: Mapping[str, Any]) -> str:
+    """SHA-256 of a parsed model.json without its `sha256` key.
+
+    It is taken of what the file says, not of how it is laid out: sorted keys, no white space, UTF-8.
+    """
+    content = {key: value for key, value in spec.items() if key != "sha256"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shipped_bundles() -> tuple[str, ...]:
+    """Names of the bundles that come with the monitor, sorted."""
+    return tuple(sorted(path.parent.name for path in SHIPPED_DIR.glob(f"*/{MODEL_JSON}")))
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Read, validate and verify a bundle.
+
+    Args:
+        name_or_path: Name of a shipped bundle, or a folder. A name that is shipped wins over a folder of that name.
+
+    Raises:
+        BundleError: If the folder or a file is missing, model.json is invalid (every problem is named with its
+            key), or a file is not the one that model.json states.
+    """
+    shipped = shipped_bundles()
+    path = SHIPPED_DIR / name_or_path if str(name_or_path) in shipped else Path(name_or_path)
+    if not path.is_dir():
+        names = ", ".join(shipped) or "none"
+        raise BundleError(
+            "there is no such model bundle", where=str(name_or_path), todo=f"Give a folder, or a shipped name ({names})"
+        )
+    content = _read_json(path / MODEL_JSON)
+    spec = _validate(path / MODEL_JSON, content)
+    _verify(path, spec, content)
+    return Bundle(path, spec)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except FileNotFoundError:
+        raise BundleError(f"the folder has no {MODEL_JSON}", where=str(path.parent), todo=_RESTORE) from None
+    except OSError as error:
+        raise BundleError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except ValueError as error:
+        raise BundleError(f"is not valid JSON ({error})", where=str(path), todo=_RESTORE) from error
+    if not isinstance(content, dict):
+        raise BundleError("must hold one JSON object", where=str(path), todo=_RESTORE)
+    return content
+
+
+def _validate(path: Path, content: dict[str, Any]) -> BundleSpec:
+    try:
+        return BundleSpec.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        problems = [Problem(_dotted(item["loc"]), item["msg"]) for item in error.errors()]
+    count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+    raise BundleError("\n  ".join([count, *map(str, problems)]), where=str(path), todo=f"\n{_RESTORE}")
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".") or MODEL_JSON
+
+
+def _verify(path: Path, spec: BundleSpec, content: Mapping[str, Any]) -> None:
+    needed = {MODEL_ONNX, spec.card, MODEL_JSON} | ({EXPLAIN_ONNX} if spec.attention else set())
+    if unlisted := sorted(needed - spec.sha256.keys()):
+        raise BundleError(f"sha256 does not list {', '.join(unlisted)}", where=str(path / MODEL_JSON), todo=_RESTORE)
+    for name, stated in sorted(spec.sha256.items()):
+        if Path(name).name != name:
+            raise BundleError(f"sha256 names {name!r}, which is outside the folder", where=str(path / MODEL_JSON))
+        try:
+            found = canonical_sha256(content) if name == MODEL_JSON else _file_sha256(path / name)
+        except FileNotFoundError:
+            raise BundleError(f"{name} is missing", where=str(path), todo=_RESTORE) from None
+        except OSError as error:
+            raise BundleError(f"{name} cannot be read ({error.strerror})", where=str(path)) from error
+        if found != stated:
+            raise BundleError(
+                f"{name} was edited or damaged (SHA-256 {found[:12]}, stated {stated[:12]})",
+                where=str(path),
+                todo=_RESTORE,
+            )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_RESTORE: Final = "Restore the bundle, or write it anew with python -m export"

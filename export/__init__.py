@@ -1,0 +1,1 @@
+"""From a trained torch module to a bundle that the monitor runs without torch."""
