@@ -44,9 +44,7 @@ def write_folder(*, spec: BundleSpec | Mapping[str, Any], files: Mapping[str, by
 
     total = sum(map(len, files.values())) + len(text.encode())
     if total > MAX_BYTES:
-        raise ValueError(
-            f"the bundle takes {total / 2**20:.1f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB may be shipped"
-        )
+        raise ValueError(f"the bundle takes {total / 2**20:.1f} MiB of the {MAX_BYTES / 2**20:.0f} that may be shipped")
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:

@@ -170,9 +170,8 @@ class BundleSpec(_Spec):
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
         if len(self.calibration.prior) != len(self.classes):
-            raise ValueError(
-                f"calibration.prior has {len(self.calibration.prior)} entries for {len(self.classes)} classes"
-            )
+            prior = len(self.calibration.prior)
+            raise ValueError(f"calibration.prior has {prior} entries for {len(self.classes)} classes")
         names = [item.name for item in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError(f"two inputs share a name: {names}")

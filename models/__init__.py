@@ -1,0 +1,1 @@
+"""Published pain models in torch. Nothing here imports the monitor, and the monitor never imports this."""
