@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from monitor.errors import ConfigError, MappingError, Problem
+from monitor.types import parse_modality
+
+LONGEST_WINDOW_S: Final = 10.0
+"""Longest input that a bundle may ask for; a buffer must hold it and what it waits for."""
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class StreamSettings(_Settings):
@@ -140,3 +150,229 @@ class Settings(_Settings):
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()
     """One or several beds."""
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Values are taken strictly as TOML types them (a quoted number is not a number), and nothing outside the file has a
+    say in them.
+
+    Args:
+        path: The file, in TOML.
+
+    Raises:
+        ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
+    """
+    where = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(where=where, problems=[Problem("(file)", "there is no such file")]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(where=where, problems=[Problem("(file)", f"cannot be read: {error}")]) from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where=where, problems=[Problem("(syntax)", f"not TOML: {error}")]) from error
+
+    problems: list[Problem] = []
+    wrong: list[str] = []
+    while True:
+        # What is wrong is taken out and the rest looked at again, so that one bad value hides no other problem; every
+        # key has a default, so this ends.
+        try:
+            settings = Settings.model_validate_json(json.dumps(data, default=str), strict=True)
+            break
+        except ValidationError as error:
+            found = _problems(error, data)
+            problems += found
+            wrong += [problem.key for problem in found]
+            for keys in sorted({_existing(item["loc"], data) for item in error.errors()}, key=_deepest_first):
+                _take_out(data, keys)
+    problems += [problem for problem in contradictions(settings) if not _concerns(problem, wrong)]
+    if problems:
+        raise ConfigError(where=where, problems=problems)
+    return settings
+
+
+def contradictions(settings: Settings) -> list[Problem]:
+    """Everything that is wrong between keys that are each right by themselves."""
+    problems = []
+    if not settings.bed:
+        problems.append(Problem("bed", "no bed is configured", "add [[bed]] and a [[bed.stream]] for each stream"))
+    names: dict[str, int] = {}
+    for number, bed in enumerate(settings.bed):
+        key = f"bed[{number}]"
+        if bed.name in names:
+            problems.append(Problem(f"{key}.name", f"bed[{names[bed.name]}] is called '{bed.name}' already"))
+        names.setdefault(bed.name, number)
+        problems += _bed_contradictions(bed, key)
+        problems += _alarm_contradictions(bed.alarm, f"{key}.alarm")
+        for position, stream in enumerate(bed.stream):
+            problems += _stream_contradictions(stream, f"{key}.stream[{position}]")
+    return problems
+
+
+def _bed_contradictions(bed: BedSettings, key: str) -> list[Problem]:
+    problems = []
+    modalities: dict[str, int] = {}
+    for position, stream in enumerate(bed.stream):
+        try:
+            modality = parse_modality(stream.modality) if stream.modality is not None else None
+        except MappingError as error:
+            problems.append(Problem(f"{key}.stream[{position}].modality", error.what, error.todo))
+            continue
+        if modality is None or modality in ("TEMP", "ACC"):  # auxiliaries may come several times
+            continue
+        if modality in modalities:
+            problems.append(
+                Problem(
+                    f"{key}.stream[{position}].modality",
+                    f"stream[{modalities[modality]}] is the bed's {modality} already",
+                    "one stream for each modality",
+                )
+            )
+        modalities.setdefault(modality, position)
+    if len(set(bed.bundles)) != len(bed.bundles):
+        problems.append(Problem(f"{key}.bundles", "a bundle is listed twice"))
+    if bed.buffer_s < bed.allowed_lateness_s + LONGEST_WINDOW_S + 2 * bed.hop_s:
+        problems.append(
+            Problem(
+                f"{key}.buffer_s",
+                f"{bed.buffer_s:g} s cannot hold a window that waits for samples",
+                f"at least {LONGEST_WINDOW_S:g} + allowed_lateness_s + 2 hop_s",
+            )
+        )
+    return problems
+
+
+def _alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
+    problems = []
+    for level in ("moderate", "severe"):
+        on, off = getattr(alarm, f"{level}_on"), getattr(alarm, f"{level}_off")
+        if off >= on:
+            problems.append(
+                Problem(f"{key}.{level}_off", f"{off:g} is not below {level}_on = {on:g}", "an alarm would flap")
+            )
+    if alarm.severe_on < alarm.moderate_on:
+        problems.append(
+            Problem(f"{key}.severe_on", f"{alarm.severe_on:g} is below moderate_on = {alarm.moderate_on:g}")
+        )
+    return problems
+
+
+def _stream_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
+    problems = []
+    if stream.name is None and stream.type is None and stream.source_id is None:
+        problems.append(
+            Problem(
+                key, "nothing says which stream this is", "give name, type or source_id; see `pain-monitor streams`"
+            )
+        )
+    if stream.transfer is not None and (stream.gain is not None or stream.offset is not None):
+        problems.append(Problem(f"{key}.transfer", "gain and offset are given too", "one or the other"))
+    if stream.offset is not None and stream.gain is None and stream.transfer is None:
+        problems.append(Problem(f"{key}.offset", "there is no gain with it", "gain = 1.0 where only the zero is off"))
+    if stream.bits is not None and stream.transfer is None:
+        problems.append(Problem(f"{key}.bits", "only a transfer uses it", "set transfer, or drop bits"))
+    if stream.gain == 0:
+        problems.append(Problem(f"{key}.gain", "0 would make every sample the same"))
+    if isinstance(stream.rate_hz, float) and stream.rate_hz <= 0:
+        problems.append(Problem(f"{key}.rate_hz", f"{stream.rate_hz:g} is no rate", 'more than 0, or "measured"'))
+    if stream.channel is not None and isinstance(stream.channel, int) and stream.channel < 0:
+        problems.append(Problem(f"{key}.channel", f"there is no channel {stream.channel}", "the first one is 0"))
+    return problems
+
+
+def _problems(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
+    """What pydantic found, one problem a key (each arm of a union reports by itself)."""
+    by_key: dict[str, list[str]] = {}
+    hints: dict[str, str] = {}
+    for item in error.errors():
+        keys = _existing(item["loc"], data)
+        dotted = _dotted(keys)
+        if item["type"] == "extra_forbidden":
+            model = _model_at(keys[:-1])
+            names = list(model.model_fields) if model else []
+            close = difflib.get_close_matches(str(keys[-1]), names, n=1, cutoff=0.6)
+            by_key[dotted] = ["there is no such key"]
+            hints[dotted] = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(names)}"
+        else:
+            said = item["msg"].replace("Input should be", "should be")
+            by_key.setdefault(dotted, [])
+            if said not in by_key[dotted]:
+                by_key[dotted].append(said)
+            hints[dotted] = f"it is {_value_at(data, keys)!r}"
+            model = _model_at(keys[:-1]) if item["type"] == "string_pattern_mismatch" else None
+            if model is not None:
+                field = model.model_fields[str(keys[-1])]
+                by_key[dotted] = [f"'{_value_at(data, keys)}' is not allowed"]
+                hints[dotted] = (field.description or "").rstrip(".")
+    return [Problem(key, ", or ".join(said), hints[key]) for key, said in by_key.items()]
+
+
+def _existing(loc: tuple[int | str, ...], data: object) -> tuple[int | str, ...]:
+    """The part of a pydantic location that lies in the file; what follows names the arm of a union."""
+    keys: list[int | str] = []
+    for part in loc:
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            break
+        keys.append(part)
+    return tuple(keys)
+
+
+def _value_at(data: Any, keys: tuple[int | str, ...]) -> Any:
+    for key in keys:
+        data = data[key]
+    return data
+
+
+def _take_out(data: Any, keys: tuple[int | str, ...]) -> None:
+    if not keys:
+        data.clear()
+        return
+    holder = _value_at(data, keys[:-1])
+    del holder[keys[-1]]
+
+
+def _deepest_first(keys: tuple[int | str, ...]) -> tuple[int, list[int]]:
+    """Sort key: inner before outer, and later list entries before earlier ones, so that deletions keep numbers right."""
+    return -len(keys), [-part for part in keys if isinstance(part, int)]
+
+
+def _dotted(keys: tuple[int | str, ...]) -> str:
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text or "(file)"
+
+
+def _model_at(keys: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The settings model that describes the table at `keys`."""
+    model: type[BaseModel] = Settings
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        annotation: Any = model.model_fields[key].annotation
+        for candidate in (annotation, *get_args(annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
+        else:
+            return None
+    return model
+
+
+def _concerns(problem: Problem, wrong: list[str]) -> bool:
+    """Whether a contradiction may merely come from a default that stands in for a wrong value that it speaks of."""
+    table = problem.key.rpartition(".")[0]
+    for key in wrong:
+        holder, _, name = key.rpartition(".")
+        if holder == problem.key or (holder == table and name in str(problem)):
+            return True
+    return False

@@ -1,0 +1,54 @@
+# Two commands for users:  make demo   make test      (Python 3.11-3.13 with venv, make and a shell are all they need)
+#   make demo ARGS="--headless --seconds 40"   arguments for `pain-monitor demo`
+#   make test PYTHON=python3.12                another Python          TORCH_INDEX=URL   another index for torch
+#   make lint types imports                    the checks of `make test` one by one
+#   make bundles                               train and export the shipped models anew
+#   make bench                                 side-by-side measurements
+# Set-up is done once and again only when pyproject.toml changes. Exit status of the set-up: 3 where something of the
+# system is missing that could not be installed (make prints it as "Error 3").
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test lint types imports unit bundles bench clean
+
+PY := .venv/bin/python
+ARGS ?=
+export PYTHON TORCH_INDEX
+
+help:
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
+
+setup:
+	@sh scripts/setup.sh runtime
+
+setup-test:
+	@sh scripts/setup.sh test
+
+demo: setup
+	@$(PY) -m monitor.cli demo $(ARGS)
+
+test: setup-test
+	@$(MAKE) --no-print-directory lint types imports unit
+
+lint: setup-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: setup-test
+	$(PY) -m mypy
+
+imports: setup-test
+	.venv/bin/lint-imports --no-logo
+
+unit: setup-test
+	$(PY) -m pytest $(ARGS)
+
+bundles: setup-test
+	$(PY) -m models.training $(ARGS)
+	$(PY) -m export $(ARGS)
+
+bench: setup-test
+	$(PY) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
