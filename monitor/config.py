@@ -312,16 +312,14 @@ def _problems(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
     return [Problem(key, ", or ".join(said), hints[key]) for key, said in by_key.items()]
 
 
-def _existing(loc: tuple[int | str, ...], data: object) -> tuple[int | str, ...]:
+def _existing(loc: tuple[int | str, ...], data: Any) -> tuple[int | str, ...]:
     """The part of a pydantic location that lies in the file; what follows names the arm of a union."""
     keys: list[int | str] = []
     for part in loc:
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
+        if not inside:
             break
+        data = data[part]
         keys.append(part)
     return tuple(keys)
 
@@ -341,7 +339,7 @@ def _take_out(data: Any, keys: tuple[int | str, ...]) -> None:
 
 
 def _deepest_first(keys: tuple[int | str, ...]) -> tuple[int, list[int]]:
-    """Sort key: inner before outer, and later list entries before earlier ones, so that deletions keep numbers right."""
+    """Sort key: inner before outer and later list entries before earlier ones, so that deletions keep numbers right."""
     return -len(keys), [-part for part in keys if isinstance(part, int)]
 
 

@@ -78,7 +78,7 @@ fi
 rm -f "$venv/.stamp-$level"
 
 pip() {
-    "$python" -m pip install --quiet --disable-pip-version-check "$@" >&2
+    "$python" -m pip install --quiet --quiet --disable-pip-version-check "$@" >&2
 }
 if [ "$level" = test ]; then
     echo "Installing the test and training packages, torch among them (several minutes the first time) ..." >&2

@@ -1,11 +1,10 @@
-"""Every problem of a configuration is found at once, under its key, and the shipped example is the models' own words."""
+"""Every problem of a configuration is found at once, under its key; the shipped example has every key and default."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -221,17 +220,8 @@ def test_any_value_is_taken_or_named(tmp_path: Path, table: str, data: st.DataOb
     try:
         loaded = load_settings(path)
     except ConfigError as error:
-        assert all(key in str(problem) for problem in error.problems) or table == "bed.alarm"
+        blamed = [problem.key for problem in error.problems]
+    else:
+        assert isinstance(loaded, Settings)
         return
-    assert isinstance(loaded, Settings)
-
-
-def test_models_have_no_key_that_the_loader_cannot_name() -> None:
-    """`_model_at` finds the model of every nested table by its annotation."""
-    assert {
-        get_args(BedSettings.model_fields["stream"].annotation)[0],
-        BedSettings.model_fields["alarm"].annotation,
-    } == {
-        StreamSettings,
-        AlarmSettings,
-    }
+    assert all(table.split(".")[-1] in name and (key in name or table == "bed.alarm") for name in blamed), blamed
