@@ -329,6 +329,8 @@ class StreamEventKind(StrEnum):
     RATE_OK = "rate_ok"
     LOST = "lost"  # the source itself counted losses
     REFUSED = "refused"
+    SEARCHING = "searching"  # not found yet; it is still looked for
+    GONE = "gone"  # the connection ended or fell silent; it is looked for anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,8 +369,8 @@ class CalibrationEvent:
     state: CalibrationState
     valid_s: float
     needed_s: float
-    baseline: Mapping[str, tuple[float, float]]
-    """By input key: (centre, spread) in the modality's unit; empty until calibrated."""
+    baseline: Mapping[str, tuple[float, float, float]]
+    """By input key: (centre, spread, range) in the modality's unit; empty until calibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
