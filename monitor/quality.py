@@ -285,6 +285,8 @@ def _judge_bvp(window: FloatArray, rate_hz: float, metrics: dict[str, float]) ->
     """Return the reasons against a BVP window."""
     spectrum = _Spectrum.of(window, rate_hz)
     wave = spectrum.band(*BVP_BAND_HZ)
+    if float(np.ptp(wave)) < 1e-6 * float(np.ptp(window)):
+        return [Reason.NO_BEATS]  # what is left of a smooth line are rounding errors, which may look periodic
     period, likeness = _beat_likeness(wave, spectrum.grid_hz)
     metrics["beat_likeness"] = likeness
     if likeness < BVP_LIKENESS:
