@@ -1,0 +1,235 @@
+"""What sensors on a synthetic body measure: ECG, BVP, EDA, EMG, RESP, SpO2 and TEMP at any sampling rate.
+
+Every function gives the samples of one block at given instants. What the body does comes from `physiology`, the
+same at every rate; only the sensor's own noise is drawn per sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from scipy import signal
+
+from monitor.sources.physiology import Body, Profile
+from monitor.sources.physiology_random import Purpose, SineMixture, generator
+from monitor.sources.physiology_response import Effect
+from monitor.types import FloatArray
+
+_SENSOR_NUMBER: Final = MappingProxyType({"ECG": 0, "EDA": 1, "BVP": 2, "EMG": 3, "RESP": 4, "SPO2": 5, "TEMP": 6})
+"""Part of what a seed means: never renumber."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """A stretch of time in which the body moves its sensors."""
+
+    index: int
+    onset: float
+    duration: float
+    size: float
+    """1 is typical."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sensors:
+    """The sensors on one body.
+
+    Args:
+        seed: The patient's seed.
+        profile: The subject.
+        body: What is measured.
+        movements: Gives all movements that begin before a time in seconds.
+        rates_hz: Sampling rate by modality.
+    """
+
+    seed: int
+    profile: Profile
+    body: Body
+    movements: Callable[[float], list[Movement]]
+    rates_hz: Mapping[str, float]
+    _wander: dict[str, SineMixture] = field(default_factory=dict, init=False)
+
+    def block(self, modality: str, k: int, t: FloatArray) -> FloatArray:
+        """Samples (n,) of block `k` at its instants `t` (n,), in the modality's unit, as float64."""
+        if not len(t):
+            return np.zeros(0)
+        make = {
+            "ECG": self._ecg,
+            "EDA": self._eda,
+            "BVP": self._bvp,
+            "EMG": self._emg,
+            "RESP": self._resp,
+            "SPO2": self._spo2,
+            "TEMP": self._temp,
+        }[modality]
+        return make(k, t)
+
+    def _ecg(self, k: int, t: FloatArray) -> FloatArray:
+        """PQRST as Gaussians around each R peak in mV (after McSharry et al. 2003, IEEE Trans Biomed Eng 50:289).
+
+        The T wave follows the square root of the preceding RR interval (Bazett); breathing turns the heart's axis
+        and so modulates the QRS by some 4 %, and lifts the baseline.
+        """
+        p = self.profile
+        body = self.body.around(k)
+        beats = body.beats
+        intervals = np.diff(beats, prepend=2 * beats[0] - beats[1])
+        axis = 1.0 + 0.04 * np.interp(beats, body.t, body.breath)
+        last = np.searchsorted(beats, t, side="right") - 1
+        out = self._noise("ECG", k, len(t), 0.008) + self._slow("ECG", t, low_hz=0.02, high_hz=0.3, sd=0.02)
+        out += 0.02 * np.interp(t, body.t, body.breath)
+        out += 0.03 * self._motion("ECG", t)
+        for neighbour in (0, 1):
+            beat = np.clip(last + neighbour, 0, len(beats) - 1)
+            u = t - beats[beat]
+            stretch = np.sqrt(np.clip(intervals[beat], 0.3, 1.5))
+            gain = axis[beat]
+            if neighbour == 0:
+                out += p.t_mv * (0.6 * _bell(u, 0.275 * stretch, 0.050) + 0.7 * _bell(u, 0.325 * stretch, 0.032))
+            else:
+                out += p.p_mv * (_bell(u, -0.165, 0.022) + 0.35 * _bell(u, -0.135, 0.018))
+            out += gain * p.r_mv * _bell(u, 0.0, 0.0105)
+            out += gain * (p.q_mv * _bell(u, -0.026, 0.009) + p.s_mv * _bell(u, 0.028, 0.011))
+        return out
+
+    def _bvp(self, k: int, t: FloatArray) -> FloatArray:
+        """Pulses that start a transit time after each R peak, with a dicrotic wave (Allen 2007, Physiol Meas 28:R1).
+
+        The amplitude falls with vasoconstriction, breathes a little, and scales the whole zero-mean signal, as behind
+        the band-pass of a wearable. Constriction also stiffens the vessel: the pulse arrives up to some 15 ms earlier.
+        """
+        p = self.profile
+        body = self.body.around(k)
+        beats = body.beats
+        squeeze = np.minimum(self.body.effect(Effect.CONSTRICTION, beats), 0.85)
+        breath = np.interp(beats, body.t, body.breath)
+        feet = beats + p.pulse_transit_s - 0.03 * squeeze + 0.004 * breath
+        slow = self._slow("BVP", beats, low_hz=0.005, high_hz=0.1, sd=0.06)
+        size = (1.0 - squeeze) * (1.0 + 0.04 * breath + slow)
+        intervals = np.diff(feet, append=2 * feet[-1] - feet[-2])
+        last = np.searchsorted(feet, t, side="right") - 1
+        pulse = np.zeros(len(t))
+        for neighbour in (-1, 0, 1):
+            beat = np.clip(last + neighbour, 0, len(feet) - 1)
+            u = t - feet[beat]
+            stretch = np.sqrt(np.clip(intervals[beat], 0.3, 1.5))
+            pulse += size[beat] * (
+                0.85 * _bell(u, 0.15, 0.058)
+                + 0.46 * _bell(u, 0.28 * stretch, 0.085)
+                + 0.30 * _bell(u, 0.47 * stretch, 0.080)
+                + 0.14 * _bell(u, 0.70 * stretch, 0.140)
+            )
+        pulse -= 0.39 * np.interp(t, feet, size)
+        pulse += 0.03 * np.interp(t, body.t, body.breath)
+        return p.pulse_gain * (pulse + 0.6 * self._motion("BVP", t) + self._noise("BVP", k, len(t), 0.006))
+
+    def _eda(self, k: int, t: FloatArray) -> FloatArray:
+        """Tonic level in uS that wanders over minutes, plus bi-exponential SCRs (Benedek, Kaernbach 2010)."""
+        p = self.profile
+        level = p.skin_level_us * (1.0 + self._slow("EDA", t, low_hz=0.001, high_hz=0.012, sd=0.05))
+        out = level + self.body.effect(Effect.SKIN_LEVEL, t)
+        rise, decay = p.scr_rise_s, p.scr_decay_s
+        peak_at = np.log(decay / rise) * rise * decay / (decay - rise)
+        norm = np.exp(-peak_at / decay) - np.exp(-peak_at / rise)
+        for onset, size in zip(*self.body.skin_responses(k), strict=True):
+            begin = int(np.searchsorted(t, onset))
+            u = t[begin:] - onset
+            out[begin:] += size / norm * (np.exp(-u / decay) - np.exp(-u / rise))
+        # An electrode that moves loses contact: the level can fall a long way, but never below a trace of conductance.
+        out += 0.03 * p.skin_level_us * self._motion("EDA", t)
+        return np.asarray(np.maximum(out, 0.06) + self._noise("EDA", k, len(t), 0.0015))
+
+    def _emg(self, k: int, t: FloatArray) -> FloatArray:
+        """Interference pattern in mV: noise between 20 and 200 Hz whose RMS follows the muscle's activity."""
+        p = self.profile
+        rate = self.rates_hz["EMG"]
+        taps = _emg_taps(rate)
+        # Each block leads in with noise of its own: the filter's memory of 0.1 s need not cross the edge.
+        white = generator(self.seed, Purpose.SENSOR_NOISE, _SENSOR_NUMBER["EMG"], k, 1)
+        pattern = np.convolve(white.standard_normal(len(t) + len(taps) - 1), taps, mode="valid")
+        envelope = p.muscle_mv * (1.0 + self._slow("EMG", t, low_hz=0.01, high_hz=0.5, sd=0.1))
+        for onset, duration, size in zip(*self.body.muscle_bursts(k), strict=True):
+            begin, end = np.searchsorted(t, (onset, onset + duration))
+            envelope[begin:end] += size * np.sin(np.pi * (t[begin:end] - onset) / duration) ** 2
+        # A held contraction is not even: recruitment waxes and wanes about its mean.
+        uneven = 1.0 + 0.5 * np.tanh(self._slow("EMG", t, low_hz=0.5, high_hz=3.0, sd=1.0, part=1))
+        envelope += np.maximum(self.body.effect(Effect.MUSCLE, t), 0.0) * uneven
+        return np.maximum(envelope, 0.0) * pattern + self._noise("EMG", k, len(t), 0.001)
+
+    def _resp(self, k: int, t: FloatArray) -> FloatArray:
+        """Chest expansion in arbitrary units, up on breathing in."""
+        body = self.body.around(k)
+        out = np.interp(t, body.t, body.breath) + self._slow("RESP", t, low_hz=0.003, high_hz=0.03, sd=0.1)
+        out += 0.4 * self._motion("RESP", t)
+        return self.profile.breath_gain * (out + self._noise("RESP", k, len(t), 0.01))
+
+    def _spo2(self, k: int, t: FloatArray) -> FloatArray:
+        """Oxygen saturation in %, in steps of 0.1; never above 100."""
+        out = self.profile.spo2_percent + self._slow("SPO2", t, low_hz=0.005, high_hz=0.1, sd=0.25)
+        out += self.body.effect(Effect.SATURATION, t) + self._noise("SPO2", k, len(t), 0.08)
+        return np.asarray(np.round(np.minimum(out, 100.0), 1), dtype=np.float64)
+
+    def _temp(self, k: int, t: FloatArray) -> FloatArray:
+        """Skin temperature in degC."""
+        out = self.profile.skin_temperature_c + self._slow("TEMP", t, low_hz=0.0005, high_hz=0.005, sd=0.2)
+        return out + self.body.effect(Effect.SKIN_TEMPERATURE, t) + self._noise("TEMP", k, len(t), 0.005)
+
+    def _noise(self, modality: str, k: int, count: int, sd: float) -> FloatArray:
+        rng = generator(self.seed, Purpose.SENSOR_NOISE, _SENSOR_NUMBER[modality], k, 0)
+        return sd * rng.standard_normal(count)
+
+    def _slow(
+        self, modality: str, t: FloatArray, *, low_hz: float, high_hz: float, sd: float, part: int = 0
+    ) -> FloatArray:
+        key = f"{modality}/{part}"
+        if key not in self._wander:
+            rng = generator(self.seed, Purpose.SENSOR_WANDER, _SENSOR_NUMBER[modality], part)
+            self._wander[key] = SineMixture.draw(rng, low_hz=low_hz, high_hz=high_hz, sd=sd, count=10)
+        return self._wander[key](t)
+
+    def _motion(self, modality: str, t: FloatArray) -> FloatArray:
+        """Sum of what movements do to a sensor, about unit size, zero where nothing moves."""
+        total = np.zeros(len(t))
+        for movement in self.movements(float(t[-1])):
+            begin, end = np.searchsorted(t, (movement.onset, movement.onset + movement.duration))
+            if begin == end:
+                continue
+            u = t[begin:end] - movement.onset
+            total[begin:end] += movement.size * motion_waveform(
+                generator(self.seed, Purpose.MOVEMENT, movement.index, _SENSOR_NUMBER[modality]), u, movement.duration
+            )
+        return total
+
+
+def motion_waveform(rng: np.random.Generator, u: FloatArray, duration: float) -> FloatArray:
+    """Motion of a sensor: noise of 0.3-6 Hz and unit standard deviation under a half-sine envelope.
+
+    Args:
+        rng: Generator of this one movement.
+        u: (n,) seconds since its onset, in 0..duration.
+        duration: Its length in seconds.
+    """
+    mixture = SineMixture.draw(rng, low_hz=0.3, high_hz=6.0, sd=1.0, count=16)
+    return mixture(u) * np.sin(np.pi * u / duration)
+
+
+def _bell(u: FloatArray, centre: float | FloatArray, width: float | FloatArray) -> FloatArray:
+    """Gaussian of unit height; widths in seconds (standard deviation)."""
+    z = (u - centre) / width
+    return np.asarray(np.exp(-0.5 * z * z), dtype=np.float64)
+
+
+@lru_cache(maxsize=16)
+def _emg_taps(rate_hz: float) -> FloatArray:
+    """FIR band-pass of 20-200 Hz (or as far as the rate allows) with unit gain for white noise; odd length."""
+    high = min(200.0, 0.45 * rate_hz)
+    count = 2 * int(0.05 * rate_hz) + 1
+    if high <= 25.0 or count < 5:
+        return np.ones(1)
+    taps = np.asarray(signal.firwin(count, (20.0, high), pass_zero=False, fs=rate_hz), dtype=np.float64)
+    return taps / float(np.sqrt(np.sum(taps**2)))
