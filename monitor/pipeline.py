@@ -1,0 +1,475 @@
+"""One bed's whole flow, synchronous: chunks, commands and ticks in; scores, indices and alarms out.
+
+No threads, no clock, no I/O: the engine, replay, training and tests drive this same object. Its calls form one
+ordered log; the same log gives the same events, bit for bit, on the same machine and versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from monitor.alarm import AlarmManager
+from monitor.assessment import Assessment, BundlePlan, WindowInputs
+from monitor.bundle import BundleSpec
+from monitor.calibration import Calibration
+from monitor.config import BedSettings
+from monitor.preprocess import StreamBuffer
+from monitor.quality import HISTORY_S
+from monitor.scoring.choice import BundleChooser
+from monitor.scoring.index import IndexTracker
+from monitor.scoring.scorer import Runner, has_index, pain_evidence, probabilities
+from monitor.types import (
+    STAMP_TICK,
+    AlarmEvent,
+    Chunk,
+    Command,
+    Event,
+    Float32Array,
+    Marker,
+    Provenance,
+    Reason,
+    Score,
+    StreamEvent,
+    StreamEventKind,
+    StreamInfo,
+    WindowsSkipped,
+)
+from monitor.windows import Watermark, WindowGrid
+
+_log = logging.getLogger(__name__)
+
+SILENT_S: Final = 5.0
+"""A stream that has brought nothing for this long (or for the allowed lateness) is not waited for."""
+
+_MARGIN_S: Final = 10.0
+_TEMPERATURE_AGE_S: Final = 60.0
+_RANK: Final[Mapping[Provenance, int]] = MappingProxyType(
+    {Provenance.LIVE: 0, Provenance.REPLAY: 1, Provenance.SIMULATED: 2}
+)
+
+
+class Pipeline:
+    """Everything between one bed's samples and its alarms.
+
+    Args:
+        bed: Settings of the bed.
+        bundles: Model bundles in order of preference.
+        runner: Runs their graphs.
+        session: Identity of the session; alarm ids derive from it.
+    """
+
+    def __init__(
+        self, *, bed: BedSettings, bundles: Sequence[BundleSpec], runner: Runner, session: uuid.UUID
+    ) -> None:
+        if not bundles:
+            raise ValueError(f"bed {bed.name} has no bundle")
+        self.bed = bed
+        self.bundles = tuple(bundles)
+        self.session = session
+        self._runner = runner
+        self._plans = tuple(BundlePlan(spec) for spec in bundles)
+        self._buffers: dict[str, StreamBuffer] = {}
+        self._by_modality: dict[str, StreamBuffer] = {}
+        self._last_arrival: dict[str, float] = {}
+        self._missed_until: dict[str, float] = {}
+        self._now = 0.0
+        self._announced_origin: float | None = None
+        self._grid = WindowGrid(hop_s=bed.hop_s)
+        self._watermark = Watermark()
+        self._calibration = Calibration(bed=bed.name, needed_s=bed.calibration_s)
+        self._chooser = BundleChooser(count=len(bundles), hop_s=bed.hop_s)
+        self._index = IndexTracker(hop_s=bed.hop_s)
+        self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
+        self._assessment: Assessment | None = None
+        longest = max(plan.length_s for plan in self._plans)
+        history = max(HISTORY_S.get(i.modality, 0.0) for plan in self._plans for i in plan.spec.inputs)
+        self._buffer_s = max(bed.buffer_s, bed.allowed_lateness_s + longest + history + bed.hop_s + _MARGIN_S)
+
+    # -- the log -------------------------------------------------------------------------------------------------
+
+    def open_stream(self, info: StreamInfo, at: float) -> list[Event]:
+        """Announce a stream before its first chunk, or again after a reconnect.
+
+        Args:
+            info: The stream.
+            at: Stream clock.
+
+        Returns:
+            One event: opened, or refused with the reason.
+        """
+        self._now = max(self._now, at)
+        refusal = self._refusal(info)
+        if refusal:
+            return [self._stream_event(info, StreamEventKind.REFUSED, at, refusal)]
+        if info.origin is not None and self._announced_origin is None and not self._grid.started:
+            self._announced_origin = self._grid.origin = info.origin
+        known = self._buffers.get(info.key)
+        if known is not None and _same_signal(known.info, info):
+            return [self._stream_event(info, StreamEventKind.OPENED, at, "again")]
+        if known is not None:
+            self._drop(known)
+        if info.modality is None or info.channels != 1:
+            return [self._stream_event(info, StreamEventKind.OPENED, at, info.unused or "shown, serves no model")]
+        buffer = StreamBuffer(info, seconds=self._buffer_s)
+        self._buffers[info.key] = buffer
+        self._by_modality[info.modality] = buffer
+        for plan in self._plans:
+            for spec in plan.spec.inputs:
+                if spec.modality == info.modality:
+                    plan.attach(spec, buffer)
+        self._assessment = None
+        return [self._stream_event(info, StreamEventKind.OPENED, at, "")]
+
+    def feed(self, chunk: Chunk) -> list[Event]:
+        """Take samples.
+
+        Args:
+            chunk: Of an opened stream; chunks of streams that are only shown are ignored.
+
+        Returns:
+            What followed from them, in order.
+        """
+        self._now = max(self._now, chunk.arrival)
+        buffer = self._buffers.get(chunk.stream)
+        if buffer is None:
+            return []
+        events: list[Event] = []
+        self._last_arrival[chunk.stream] = chunk.arrival
+        before = buffer.times.total
+        events.extend(buffer.push(chunk, self._watermark.value))
+        self._count_late(buffer, before, events)
+        if buffer.timeline.clock_fault:
+            self._resolve_clock_fault(buffer, events)
+            self._watermark.seen(None, chunk.arrival)
+        elif len(chunk):
+            self._watermark.seen(buffer.timeline.newest, chunk.arrival)
+            if not self._grid.started and buffer.timeline.newest is not None:
+                self._grid.start(buffer.timeline.segments[0].t_first)
+        self._decide(events)
+        return events
+
+    def tick(self, now: float) -> list[Event]:
+        """Let time pass: the watermark goes on while nothing arrives, and silence is noticed.
+
+        Args:
+            now: Stream clock.
+        """
+        self._now = max(self._now, now)
+        self._watermark.tick(now)
+        events: list[Event] = []
+        self._decide(events)
+        events.extend(self._alarm.on_silence(now, self._watermark.last_arrival, now - self._grid.origin))
+        return events
+
+    def command(self, command: Command) -> list[Event]:
+        """Carry out what an operator asks.
+
+        Args:
+            command: marker {kind, text}; nrs {value, text}; recalibrate {}; calibrate_span {start, end};
+                restore_calibration {baseline}; acknowledge {condition}.
+
+        Raises:
+            ValueError: If the action is unknown or its arguments do not fit; nothing has changed then.
+        """
+        self._now = max(self._now, command.at)
+        args = command.args
+        match command.action:
+            case "marker":
+                return [self._marker(command, kind=str(args.get("kind", "note")), value=None)]
+            case "nrs":
+                value = float(args["value"])
+                if not 0 <= value <= 10:
+                    raise ValueError(f"an NRS score lies between 0 and 10, not {value:g}")
+                return [self._marker(command, kind="nrs", value=value)]
+            case "recalibrate":
+                self._calibration.restart()
+                return [self._calibration.event(self._plan_keys(), command.at)]
+            case "calibrate_span":
+                start, end = float(args["start"]), float(args["end"])
+                if not start < end:
+                    raise ValueError(f"a calibration span ends after it begins, not {start:g}:{end:g}")
+                self._calibration.restrict(start, end)
+                return []
+            case "restore_calibration":
+                self._calibration.restore({key: (v[0], v[1], v[2]) for key, v in args["baseline"].items()})
+                return [self._calibration.event(self._plan_keys(), command.at)]
+            case "acknowledge":
+                return list(self._alarm.acknowledge(str(args["condition"]), command.actor, command.at))
+            case _:
+                raise ValueError(f"there is no action {command.action!r}")
+
+    # -- what others ask -----------------------------------------------------------------------------------------
+
+    @property
+    def alarms(self) -> tuple[AlarmEvent, ...]:
+        """Alarm conditions that are present or latched now, most urgent first."""
+        return self._alarm.active()
+
+    @property
+    def origin(self) -> float:
+        """Origin of the window grid on the stream clock."""
+        return self._grid.origin
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """Streams that serve a modality."""
+        return tuple(buffer.info for buffer in self._buffers.values())
+
+    # -- streams -------------------------------------------------------------------------------------------------
+
+    def _refusal(self, info: StreamInfo) -> str:
+        if info.bed != self.bed.name:
+            return f"belongs to bed {info.bed}"
+        if info.origin is not None and (self._announced_origin is not None or self._grid.started):
+            here = self._grid.origin
+            if info.origin != here:
+                return f"announces the origin {info.origin:.6f} s, the bed's windows count from {here:.6f} s"
+        holder = self._by_modality.get(info.modality or "")
+        if holder is not None and holder.info.key != info.key:
+            return f"{info.modality} already comes from stream {holder.info.name!r}"
+        if info.rate_hz <= 0 and info.modality is not None:
+            return "has no sampling rate; state rate_hz in its [[bed.stream]]"
+        return ""
+
+    def _drop(self, buffer: StreamBuffer) -> None:
+        del self._buffers[buffer.info.key]
+        self._by_modality.pop(buffer.info.modality or "", None)
+        for plan in self._plans:
+            plan.detach(buffer)
+
+    def _stream_event(self, info: StreamInfo, kind: StreamEventKind, t: float, detail: str) -> StreamEvent:
+        return StreamEvent(bed=self.bed.name, stream=info.key, kind=kind, t=t, detail=detail)
+
+    def _silent(self, buffer: StreamBuffer) -> bool:
+        last = self._last_arrival.get(buffer.info.key)
+        return last is None or self._now - last > max(SILENT_S, self.bed.allowed_lateness_s)
+
+    def _skin_temperature(self, t_end: float) -> float | None:
+        """Skin temperature in degC some seconds before a window's end, where the bed has a sensor.
+
+        It is read at the allowed lateness before the end, where it has arrived whatever the chunk sizes: skin warms
+        and cools over minutes.
+        """
+        buffer = self._by_modality.get("TEMP")
+        at = t_end - max(self.bed.allowed_lateness_s, SILENT_S)
+        segment = None if buffer is None else buffer.timeline.covering(at, at)
+        if buffer is None or segment is None:
+            return None
+        first, last = buffer.span(segment, at - _TEMPERATURE_AGE_S, at)
+        return float(buffer.converted(last - 1, last)[0]) if last > first else None
+
+    def _count_late(self, buffer: StreamBuffer, before: int, events: list[Event]) -> None:
+        """Report samples that came after a window had to be decided without them."""
+        until = self._missed_until.get(buffer.info.key)
+        if until is None or buffer.times.total == before or buffer.timeline.clock_fault:
+            return
+        times = buffer.times.view(max(before, buffer.times.oldest), buffer.times.total)
+        late = int((times <= until).sum())
+        if late:
+            events.append(
+                StreamEvent(
+                    bed=self.bed.name,
+                    stream=buffer.info.key,
+                    kind=StreamEventKind.LATE,
+                    t=float(times[0]),
+                    seconds=until - float(times[0]),
+                    samples=late,
+                    detail="arrived after their windows had been decided",
+                )
+            )
+
+    def _resolve_clock_fault(self, buffer: StreamBuffer, events: list[Event]) -> None:
+        """Believe a stream again once it agrees with itself, and with the bed or instead of it.
+
+        While another stream keeps the bed's time, it is right and the jumped one waits: moving the watermark to a
+        stream that went astray would make everybody else late. When nobody else keeps time, the bed's clock is set
+        anew, and the windows in between are accounted for as skipped.
+        """
+        timeline, watermark = buffer.timeline, self._watermark.value
+        if not timeline.agreed():
+            return
+        newest = timeline.segments[-1].t_last
+        near = watermark is not None and abs(newest - watermark) <= SILENT_S
+        keepers = [
+            other
+            for other in self._buffers.values()
+            if other is not buffer and not other.timeline.clock_fault and not self._silent(other)
+        ]
+        if not near and keepers:
+            return
+        if not near:
+            for other in self._buffers.values():
+                other.timeline.disbelieve()
+            self._watermark.reset(newest)
+            if self._grid.started:
+                first, last = self._grid.jump(timeline.segments[-1].t_first)
+                events.append(
+                    WindowsSkipped(
+                        bed=self.bed.name,
+                        epoch=self._grid.epoch,
+                        first_k=first,
+                        last_k=last,
+                        reason=Reason.CLOCK_JUMP,
+                    )
+                )
+            self._missed_until.clear()
+            self._assessment = None
+        timeline.believe()
+        events.append(self._stream_event(buffer.info, StreamEventKind.CLOCK_OK, newest, "agrees with itself again"))
+
+    # -- windows -------------------------------------------------------------------------------------------------
+
+    def _decide(self, events: list[Event]) -> None:
+        """Decide every window that can be decided now."""
+        watermark = self._watermark.value
+        if watermark is None or not self._grid.started:
+            return
+        while True:
+            k = self._grid.next_k
+            t_end = self._grid.end_of(k)
+            if watermark < t_end - STAMP_TICK:
+                return
+            overdue = watermark >= t_end + self.bed.allowed_lateness_s
+            if self._assessment is None or self._assessment.t_end != t_end:
+                self._assessment = Assessment(
+                    plans=self._plans, t_end=t_end, silent=self._silent, skin_temperature=self._skin_temperature
+                )
+            assessment = self._assessment
+            if not overdue and not self._ready(assessment):
+                return
+            if overdue:
+                for buffer in assessment.incomplete():
+                    self._missed_until[buffer.info.key] = t_end
+            self._finish(k, assessment, events)
+            self._grid.advance()
+            self._assessment = None
+
+    def _ready(self, assessment: Assessment) -> bool:
+        """Whether nothing that could still arrive in time would change this window."""
+        waiting = assessment.waiting()
+        if waiting is None:
+            return False
+        if not any(waiting):
+            return True
+        if any(self._calibration.baseline(key) is None for key in self._available_keys()):
+            return False
+        active = self._chooser.active
+        if active is None or any(waiting[: active + 1]):
+            return False
+        return not assessment.inputs(active, self._calibration).reasons
+
+    def _available_keys(self) -> list[str]:
+        return [key for plan in self._plans if plan.available for key in plan.keys]
+
+    def _plan_keys(self) -> Sequence[str]:
+        """Inputs of the bundle that scores, or would."""
+        return self._plans[self._position()].keys
+
+    def _position(self) -> int:
+        if self._chooser.active is not None:
+            return self._chooser.active
+        return next((i for i, plan in enumerate(self._plans) if plan.available), 0)
+
+    def _finish(self, k: int, assessment: Assessment, events: list[Event]) -> None:
+        """Score one window, or say why not; then index, alarm and calibration follow from it."""
+        t_end = assessment.t_end
+        t_rel = k * self._grid.hop_s
+        prepared = [assessment.inputs(position, self._calibration) for position in range(len(self._plans))]
+        chosen = self._chooser.choose([not item.reasons for item in prepared])
+        position = self._position() if chosen is None else chosen
+        score = self._score(k, t_rel, position, prepared[position])
+        index = self._index.update(score)
+        events.extend((score, index))
+        events.extend(self._alarm.on_index(index, score))
+        self._calibrate(assessment, t_rel, events)
+
+    def _score(self, k: int, t_rel: float, position: int, item: WindowInputs) -> Score:
+        plan = self._plans[position]
+        spec = plan.spec
+        absent = item.reasons
+        logits: Float32Array | None = None
+        probability: tuple[float, ...] | None = None
+        if not absent:
+            try:
+                logits = self._runner.score(spec.name, item.arrays).logits
+                probability = probabilities(spec, logits)
+            # Whatever a graph or its runtime raises costs this window only: the path to the alarm must survive it.
+            except Exception:
+                _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
+                absent, logits, probability = (str(Reason.MODEL_FAULT),), None, None
+        return Score(
+            bed=self.bed.name,
+            bundle=spec.name,
+            epoch=self._grid.epoch,
+            k=k,
+            t_end=self._grid.end_of(k),
+            t_rel=t_rel,
+            absent=absent,
+            calibration=item.calibration,
+            calibration_state=self._calibration.state(plan.keys),
+            classes=tuple(item.name for item in spec.classes),
+            probabilities=probability,
+            index=None if probability is None else pain_evidence(spec, probability),
+            logits=None if logits is None else tuple(float(value) for value in logits),
+            quality=item.quality,
+            edges_hz=item.edges_hz,
+            delay_s=item.delay_s,
+            window_hash=None if absent else _window_hash(item.arrays),
+            provenance=self._provenance(plan),
+            decided_at=self._now,
+        )
+
+    def _calibrate(self, assessment: Assessment, t_rel: float, events: list[Event]) -> None:
+        """Add the newest hop of every valid input to the bed's baseline while it is still being taken."""
+        added = False
+        for key, points in assessment.valid_points(self.bed.hop_s):
+            if self._calibration.wants(key, t_rel):
+                self._calibration.add(key, points, seconds=self.bed.hop_s)
+                added = True
+        if added:
+            events.append(self._calibration.event(self._plan_keys(), assessment.t_end))
+
+    def _provenance(self, plan: BundlePlan) -> Provenance:
+        """The least live of the streams that a bundle reads; of all streams where it has none."""
+        used = [b.info.provenance for b in plan.buffers()] or [b.info.provenance for b in self._buffers.values()]
+        return max(used, key=_RANK.__getitem__, default=Provenance.LIVE)
+
+    def _marker(self, command: Command, *, kind: str, value: float | None) -> Marker:
+        return Marker(
+            bed=self.bed.name,
+            t=command.at,
+            kind=kind,
+            text=str(command.args.get("text", "")),
+            value=value,
+            actor=command.actor,
+        )
+
+    def allows_index(self) -> bool:
+        """Whether the bundle that scores, or would, has an index."""
+        return has_index(self._plans[self._position()].spec)
+
+
+def _same_signal(old: StreamInfo, new: StreamInfo) -> bool:
+    """Whether a stream that came back can go on in the same buffer."""
+    return (old.modality, old.unit, old.rate_hz, old.gain, old.offset, old.channels, old.rate_measured) == (
+        new.modality,
+        new.unit,
+        new.rate_hz,
+        new.gain,
+        new.offset,
+        new.channels,
+        new.rate_measured,
+    )
+
+
+def _window_hash(arrays: Mapping[str, Float32Array]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
