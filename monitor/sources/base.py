@@ -29,6 +29,8 @@ class Candidate:
     """As stated by the stream or file itself; None where nobody states one."""
     rate_hz: float | None = None
     """As stated; None where nobody states one; 0 for irregular streams."""
+    rate_measured: bool = False
+    """`rate_hz` was estimated from the stamps of the samples: no promise that it holds."""
     origin: float | None = None
     source: str = ""
     provenance: Provenance = Provenance.LIVE
