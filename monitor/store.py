@@ -1,0 +1,477 @@
+"""The session database: in one order, all that a bed's pipeline was given and all that it said.
+
+One SQLite file a session, in WAL mode, which is why others may read it while it is written.
+
+Inputs (streams, chunks, commands, ticks) and outputs (scores, indices, alarms, events, markers) share one counter,
+`seq`. Feeding the inputs to a fresh pipeline must give the outputs again bit for bit (`monitor.session_verify`); for
+that the writer stores every tick, also those that changed nothing: which ones matter is the pipeline's business.
+
+A writer belongs to one thread at a time and never lets a storage fault reach its caller. With a full disk it stands
+suspended, counts what it could not write, tries again every few seconds, and leaves a `recording_gap` in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import platform
+import re
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import platformdirs
+
+from monitor.bundle import BundleSpec
+from monitor.config import BedSettings
+from monitor.errors import SessionError
+from monitor.session_rows import (
+    APPLICATION_ID,
+    EVENT_TABLES,
+    SCHEMA_VERSION,
+    RecordingGap,
+    SqlValue,
+    StreamOpened,
+    encode_row,
+    encode_samples,
+    encode_stamps,
+    schema,
+)
+from monitor.types import Chunk, Command, Event, PainIndex, Provenance, Score, StreamInfo, WindowsSkipped
+
+_log = logging.getLogger(__name__)
+
+NOTICE: Final = "Research use only. The models were trained on simulated patients. Not a medical device."
+"""Stands in every session and everything made from one."""
+
+SUFFIX: Final = ".session.db"
+
+
+def state_folder(configured: str = "") -> Path:
+    """Folder for sessions, lock files and sockets.
+
+    Args:
+        configured: `EngineSettings.state_dir`; where empty, `$XDG_DATA_HOME/pain-monitor` on every system that sets
+            the variable, else the platform's own data folder of the user.
+    """
+    if configured:
+        return Path(configured).expanduser()
+    if xdg := os.environ.get("XDG_DATA_HOME"):
+        return Path(xdg) / "pain-monitor"
+    return platformdirs.user_data_path("pain-monitor", appauthor=False)
+
+
+def session_path(*, state_dir: Path, bed: str, subject: str, utc: float) -> Path:
+    """Path of a new session: `<state_dir>/sessions/<bed>/<utc>-<subject>.session.db`, one that does not exist yet."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", subject)
+    stem = f"{datetime.fromtimestamp(utc, UTC):%Y%m%dT%H%M%SZ}-{safe}"
+    folder = state_dir / "sessions" / bed
+    path, count = folder / f"{stem}{SUFFIX}", 2
+    while path.exists():
+        path, count = folder / f"{stem}.{count}{SUFFIX}", count + 1
+    return path
+
+
+def list_sessions(state_dir: Path, bed: str | None = None) -> list[Path]:
+    """Sessions under a state folder, oldest first."""
+    return sorted((state_dir / "sessions").glob(f"{bed or '*'}/*{SUFFIX}"), key=lambda path: (path.name, path))
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of everything that a score's bits depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("pain-monitor", "numpy", "scipy", "onnxruntime"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a checkout, or without the package
+            found[name] = "not installed"
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMeta:
+    """What a session is of, and what it was recorded with."""
+
+    session: uuid.UUID
+    bed: str
+    subject: str
+    created_utc: float
+    """Seconds since 1970."""
+    clock_offset: float | None
+    """UTC = stream clock + this; None where a replayed recording states no date."""
+    provenance: Provenance
+    settings: BedSettings
+    """The bed's settings as used."""
+    continues: uuid.UUID | None = None
+    """Session of an engine or pipeline that failed, which this one takes up."""
+    versions: Mapping[str, str] = field(default_factory=current_versions)
+    machine: str = field(default_factory=lambda: f"{platform.machine()} {platform.system()} {platform.release()}")
+    notice: str = NOTICE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBundle:
+    """One bundle of a session, in the bed's order of preference."""
+
+    spec: BundleSpec
+    path: str
+    """Folder that it was loaded from."""
+
+
+class _Row(NamedTuple):
+    table: str
+    values: tuple[SqlValue, ...]
+    """The first one is `seq`."""
+    t: float
+    """Stream clock, for the span of a gap; NaN where the record has no time of its own."""
+    samples: int = 0
+    announces: str = ""
+    """Key of the stream that a row of table `stream` announces."""
+
+
+@dataclass(slots=True)
+class _Lost:
+    """What could not be written since the writer was suspended."""
+
+    reason: str
+    start: float = math.nan
+    end: float = math.nan
+    records: int = 0
+    samples: int = 0
+
+    def add(self, t: float, samples: int) -> None:
+        self.records += 1
+        self.samples += samples
+        if not math.isnan(t):
+            self.start = t if math.isnan(self.start) else min(self.start, t)
+            self.end = t if math.isnan(self.end) else max(self.end, t)
+
+
+class SessionWriter:
+    """Writes one session. Use from one thread at a time.
+
+    Args:
+        path: A file that does not exist yet; its folder is made.
+        meta: What the session is.
+        bundles: In order of preference.
+        commit_s: A transaction is committed once its first record is so old, at the next input.
+        commit_records: Or once it holds so many records.
+        retry_s: While suspended, how often to try again.
+        monotonic: Clock of these intervals, in seconds.
+
+    Raises:
+        SessionError: If the file exists or cannot be made. After that nothing is ever raised for a storage fault.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        meta: SessionMeta,
+        bundles: Sequence[StoredBundle],
+        commit_s: float = 0.5,
+        commit_records: int = 2048,
+        retry_s: float = 3.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self.lost_records = 0
+        """Records that could not be written, all in all."""
+        self.lost_samples = 0
+        self.problem = ""
+        """Why recording is suspended, in words; empty while it is not."""
+        self._commit_s = commit_s
+        self._commit_records = commit_records
+        self._retry_s = retry_s
+        self._monotonic = monotonic
+        self._seq = 0
+        self._pending: list[_Row] = []
+        self._pending_since = 0.0
+        self._lost: _Lost | None = None
+        self._retry_at = 0.0
+        self._opened: dict[str, StreamOpened] = {}
+        self._stream_seq: dict[str, int] = {}
+        self._stored_streams: set[str] = set()
+        self._first_index: dict[str, int] = {}
+        self._connection: sqlite3.Connection | None = _create(path, meta, bundles)
+
+    # -- the log --------------------------------------------------------------------------------------------------
+
+    @property
+    def suspended(self) -> bool:
+        """Whether records are being lost at present."""
+        return self._lost is not None
+
+    def stream(self, info: StreamInfo, at: float) -> None:
+        """Take down that a stream was announced, before its first chunk and again after each reconnect."""
+        self._commit_if_due()
+        ready = self._ready(at)
+        self._opened[info.key] = StreamOpened(info=info, at=at)
+        self._stored_streams.discard(info.key)
+        self._first_index.setdefault(info.key, 0)
+        if ready:
+            self._stream_seq[info.key] = self._append("stream", (at, 0, *encode_row(info)), at, announces=info.key)
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Take down samples.
+
+        Raises:
+            ValueError: If the stream was never announced, which is a defect of the caller.
+        """
+        if chunk.stream not in self._opened:
+            raise ValueError(f"chunk of stream {chunk.stream!r}, which was never announced to the session")
+        self._commit_if_due()
+        n, first_index = len(chunk), self._first_index[chunk.stream]
+        self._first_index[chunk.stream] = first_index + n
+        if not self._ready(chunk.arrival, n):  # before the packing, which would be for nothing
+            return
+        t_first, rate, residuals = encode_stamps(chunk.stamps, self._opened[chunk.stream].info.rate_hz)
+        packing, blob = encode_samples(chunk.samples)
+        channels = chunk.samples.shape[1] if chunk.samples.ndim == 2 else 0
+        values = (
+            *(self._stream_seq[chunk.stream], first_index, n, channels, t_first, rate, residuals, packing, blob),
+            *(float(chunk.arrival), int(chunk.lost), float(chunk.clock_offset)),
+        )
+        self._append("chunk", values, chunk.arrival, samples=n)
+
+    def command(self, command: Command) -> None:
+        """Take down a command that the pipeline was given."""
+        self._commit_if_due()
+        if self._ready(command.at):
+            self._append("command", encode_row(command), command.at)
+
+    def tick(self, now: float) -> None:
+        """Take down that the pipeline was told the time."""
+        self._commit_if_due()
+        if self._ready(now):
+            self._append("tick", (float(now),), now)
+
+    def events(self, events: Iterable[Event], *, external: bool = False) -> None:
+        """Take down what came of the last input.
+
+        Args:
+            events: In the order in which the pipeline returned them.
+            external: They were reported by a source and not by the pipeline, so that a replay will not repeat them.
+        """
+        for event in events:
+            t = _time_of(event)
+            if self._ready(t):
+                self._append(EVENT_TABLES[type(event)], (int(external), *encode_row(event)), t)
+
+    def gap(self, *, start: float, end: float, records: int, samples: int, reason: str) -> None:
+        """Take down that records were lost before they reached the writer (its queue was full)."""
+        self.lost_records += records
+        self.lost_samples += samples
+        lost = RecordingGap(start=start, end=end, records=records, samples=samples, reason=reason)
+        if self._ready(start):
+            self._append("recording_gap", encode_row(lost), start)
+
+    def flush(self) -> None:
+        """Commit what is pending; while suspended, go on if that has become possible and a retry is due."""
+        if self._lost is not None:
+            self._resume()
+        self._commit()
+
+    def close(self) -> None:
+        """Commit, mark the session as complete, and leave one file without a write-ahead log. May be called twice."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._retry_at = -math.inf
+        self.flush()
+        self._connection = None
+        try:
+            if self._lost is None:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('closed_utc', ?)", (json.dumps(time.time()),))
+            # Refused while somebody reads: then the write-ahead log stays beside the file, which is just as good.
+            connection.execute("PRAGMA busy_timeout = 200")
+            connection.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            _log.info("session %s is closed, its write-ahead log stays: %s", self.path, error)
+        finally:
+            connection.close()
+
+    # -- storage --------------------------------------------------------------------------------------------------
+
+    def _ready(self, t: float, samples: int = 0) -> bool:
+        """Whether a record can be taken; if not it is counted as lost.
+
+        Raises:
+            ValueError: If the session is closed.
+        """
+        if self._connection is None:
+            raise ValueError(f"session {self.path} is closed")
+        if self._lost is None or self._resume():
+            return True
+        self._seq += 1  # a hole in the log's numbers shows that something is missing
+        self._count_lost(self._lost, t, samples)
+        return False
+
+    def _append(
+        self, table: str, values: tuple[SqlValue, ...], t: float, *, samples: int = 0, announces: str = ""
+    ) -> int:
+        if not self._pending:
+            self._pending_since = self._monotonic()
+        self._seq += 1
+        self._pending.append(_Row(table, (self._seq, *values), float(t), samples, announces))
+        return self._seq
+
+    def _commit_if_due(self) -> None:
+        # Only in front of an input, so that an input and what came of it are stored together or not at all.
+        if self._pending and (
+            len(self._pending) >= self._commit_records or self._monotonic() - self._pending_since >= self._commit_s
+        ):
+            self._commit()
+
+    def _commit(self) -> None:
+        rows, self._pending = self._pending, []
+        if not rows:
+            return
+        try:
+            self._write(rows)
+        except sqlite3.Error as error:
+            self._suspend(error, rows)
+
+    def _write(self, rows: Sequence[_Row]) -> None:
+        """Write rows in one transaction, all or none."""
+        connection = self._connection
+        if connection is None:
+            raise ValueError(f"session {self.path} is closed")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for row in rows:
+                marks = ",".join("?" * len(row.values))
+                connection.execute(f'INSERT INTO "{row.table}" VALUES ({marks})', row.values)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):  # a full disk may have rolled back already
+                connection.execute("ROLLBACK")
+            raise
+        self._stored_streams.update(row.announces for row in rows if row.announces)
+
+    def _suspend(self, error: sqlite3.Error, rows: Sequence[_Row]) -> None:
+        self.problem = _in_words(error)
+        self._lost = _Lost(reason=self.problem)
+        self._retry_at = self._monotonic() + self._retry_s
+        for row in rows:
+            self._count_lost(self._lost, row.t, row.samples)
+        _log.error("recording of session %s is suspended: %s", self.path, self.problem)
+
+    def _resume(self) -> bool:
+        """Try to go on: write the gap, and the streams whose announcement it swallowed."""
+        lost = self._lost
+        if lost is None:
+            return True
+        if self._monotonic() < self._retry_at:
+            return False
+        values = encode_row(
+            RecordingGap(start=lost.start, end=lost.end, records=lost.records, samples=lost.samples, reason=lost.reason)
+        )
+        rows = [_Row("recording_gap", (self._seq + 1, *values), lost.start)]
+        again = [opened for key, opened in self._opened.items() if key not in self._stored_streams]
+        for seq, opened in enumerate(again, self._seq + 2):
+            key = opened.info.key
+            rows.append(_Row("stream", (seq, opened.at, 1, *encode_row(opened.info)), opened.at, announces=key))
+        try:
+            self._write(rows)
+        except sqlite3.Error as error:
+            self.problem = lost.reason = _in_words(error)
+            self._retry_at = self._monotonic() + self._retry_s
+            return False
+        self._seq += len(rows)
+        self._stream_seq.update({row.announces: int(str(row.values[0])) for row in rows if row.announces})
+        self._lost, self.problem = None, ""
+        _log.warning(
+            "recording of session %s goes on; %d records over %.1f s are lost",
+            *(self.path, lost.records, lost.end - lost.start),
+        )
+        return True
+
+    def _count_lost(self, lost: _Lost, t: float, samples: int) -> None:
+        lost.add(t, samples)
+        self.lost_records += 1
+        self.lost_samples += samples
+
+
+def _create(path: Path, meta: SessionMeta, bundles: Sequence[StoredBundle]) -> sqlite3.Connection:
+    """Make the file, readable by its owner only, with schema, meta and bundles.
+
+    Raises:
+        SessionError: If that cannot be done.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        raise SessionError(
+            "a session is never overwritten", where=str(path), todo="Start the new session under another name"
+        ) from None
+    except OSError as error:
+        raise SessionError(
+            f"cannot make a session file: {error.strerror}",
+            where=str(path),
+            todo="Make the folder writable or set engine.state_dir",
+        ) from error
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
+    try:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in schema():
+            connection.execute(statement)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", _meta_rows(meta))
+        for rank, bundle in enumerate(bundles):
+            spec = bundle.spec
+            row = (spec.name, spec.version, spec.model_dump_json(), json.dumps(spec.sha256), bundle.path, rank)
+            connection.execute("INSERT INTO bundle VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        connection.close()
+        raise SessionError(
+            f"cannot write a session: {_in_words(error)}",
+            where=str(path),
+            todo="Free disk space or set engine.state_dir",
+        ) from error
+    return connection
+
+
+def _meta_rows(meta: SessionMeta) -> list[tuple[str, str]]:
+    return [
+        ("session", json.dumps(str(meta.session))),
+        ("bed", json.dumps(meta.bed)),
+        ("subject", json.dumps(meta.subject)),
+        ("created_utc", json.dumps(meta.created_utc)),
+        ("clock_offset", json.dumps(meta.clock_offset)),
+        ("provenance", json.dumps(meta.provenance.value)),
+        ("continues", json.dumps(str(meta.continues) if meta.continues else None)),
+        ("settings", meta.settings.model_dump_json()),
+        ("versions", json.dumps(dict(meta.versions))),
+        ("machine", json.dumps(meta.machine)),
+        ("notice", json.dumps(meta.notice)),
+    ]
+
+
+def _time_of(event: Event) -> float:
+    if isinstance(event, WindowsSkipped):
+        return math.nan
+    if isinstance(event, Score):
+        return event.decided_at
+    return event.t_end if isinstance(event, PainIndex) else event.t
+
+
+def _in_words(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return "the disk is full"
+    return f"{error} ({name})" if name else str(error)

@@ -1,0 +1,209 @@
+"""Made-up session content: one record of every kind, and a writer for it, without a pipeline."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec, default_input
+from monitor.config import BedSettings
+from monitor.store import SessionMeta, SessionWriter, StoredBundle
+from monitor.types import (
+    AlarmEvent,
+    AlarmKind,
+    CalibrationEvent,
+    CalibrationState,
+    Chunk,
+    Event,
+    Marker,
+    PainIndex,
+    Presence,
+    Priority,
+    Provenance,
+    Quality,
+    Reason,
+    Score,
+    StreamEvent,
+    StreamEventKind,
+    StreamInfo,
+    WindowsSkipped,
+    snap,
+)
+
+SESSION = uuid.UUID("6f9c2c0e-3d0f-4a56-9a53-5f6f3d8f2b11")
+CREATED_UTC = 1_780_000_000.25
+OFFSET = 1_779_999_000.125
+
+
+def made_spec(name: str = "made-eda") -> BundleSpec:
+    """A bundle description with hashes, and no files behind it."""
+    return BundleSpec(
+        name=name,
+        version="1.2.3",
+        architecture="made",
+        target="pain",
+        inputs=(default_input("EDA", fallback={"center": 2.0, "spread": 0.5}),),
+        classes=(
+            ClassSpec(name="none", level=0),
+            ClassSpec(name="moderate", level=0.5),
+            ClassSpec(name="severe", level=1),
+        ),
+        calibration=CalibrationSpec(prior=(0.5, 0.25, 0.25)),
+        training=TrainingSpec(data="simulated", protocol="none"),
+        weights=WeightsSpec(backbone="simulated", head="simulated", alarm_eligible=True),
+        parameters=10,
+        flops=20,
+        card="card.md",
+        intended_use="Tests only.",
+        sha256={"model.onnx": "ab" * 32, "model.json": "cd" * 32},
+    )
+
+
+def made_meta(**changes: Any) -> SessionMeta:
+    """What a made-up session says of itself."""
+    fields: dict[str, Any] = {
+        "session": SESSION,
+        "bed": "bed1",
+        "subject": "S01",
+        "created_utc": CREATED_UTC,
+        "clock_offset": OFFSET,
+        "provenance": Provenance.SIMULATED,
+        "settings": BedSettings(name="bed1", subject="S01", bundles=("made-eda",), hop_s=0.5),
+    }
+    return SessionMeta(**(fields | changes))
+
+
+def made_writer(path: Path, *, specs: Sequence[BundleSpec] | None = None, **arguments: Any) -> SessionWriter:
+    """A writer of a made-up session at `path`."""
+    meta = made_meta(**arguments.pop("meta", {}))
+    bundles = [StoredBundle(spec=spec, path=f"bundles/{spec.name}") for spec in (specs or [made_spec()])]
+    return SessionWriter(path=path, meta=meta, bundles=bundles, **arguments)
+
+
+def made_info(key: str = "lsl:eda:0", **changes: Any) -> StreamInfo:
+    """An announced EDA stream at 4 Hz."""
+    fields: dict[str, Any] = {
+        "key": key,
+        "bed": "bed1",
+        "modality": "EDA",
+        "name": "hand EDA",
+        "unit": "uS",
+        "rate_hz": 4.0,
+        "source": "synthetic",
+        "provenance": Provenance.SIMULATED,
+    }
+    return StreamInfo(**(fields | changes))
+
+
+def made_chunk(
+    start: float = 0.0, n: int = 4, *, rate: float = 4.0, stream: str = "lsl:eda:0", **changes: Any
+) -> Chunk:
+    """n samples of a slow wave, from `start` seconds at `rate` Hz, arriving with the last of them."""
+    stamps = snap(start + np.arange(n) / rate)
+    fields: dict[str, Any] = {
+        "stream": stream,
+        "samples": (2.0 + np.sin(stamps / 7.0)).astype(np.float32),
+        "stamps": stamps,
+        "arrival": float(stamps[-1]) if n else start,
+    }
+    return Chunk(**(fields | changes))
+
+
+def made_score(k: int, *, absent: tuple[str, ...] = (), **changes: Any) -> Score:
+    """The score of window k of a grid of one second that starts at 0."""
+    p = np.exp(np.sin(k / 11.0) * np.array([-1.0, 0.1, 1.0]))
+    p = tuple((p / p.sum()).tolist())
+    fields: dict[str, Any] = {
+        "bed": "bed1",
+        "bundle": "made-eda",
+        "epoch": 0,
+        "k": k,
+        "t_end": float(k),
+        "t_rel": float(k),
+        "absent": absent,
+        "calibration": "subject",
+        "calibration_state": CalibrationState.CALIBRATED,
+        "classes": ("none", "moderate", "severe"),
+        "probabilities": None if absent else p,
+        "index": None if absent else 100.0 * (0.5 * p[1] + p[2]),
+        "logits": None if absent else tuple(float(np.float32(x)) for x in np.log(p)),
+        "quality": (
+            Quality(
+                modality="EDA", usable=not absent, reasons=(Reason.GAP,) if absent else (), metrics={"slope": 1 / 3}
+            ),
+        ),
+        "edges_hz": {"eda": (1.5,)},
+        "delay_s": {"eda": 0.1 + 0.2},
+        "window_hash": None if absent else f"{k:032x}",
+        "provenance": Provenance.SIMULATED,
+        "decided_at": k + 0.25,
+    }
+    return Score(**(fields | changes))
+
+
+def made_index(k: int, *, withheld: str = "", **changes: Any) -> PainIndex:
+    """The index after window k."""
+    value = 45.0 + 40.0 * float(np.sin(k / 40.0))
+    fields: dict[str, Any] = {
+        "bed": "bed1",
+        "bundle": "made-eda",
+        "epoch": 0,
+        "k": k,
+        "t_end": float(k),
+        "t_rel": float(k),
+        "fast": None if withheld else value,
+        "slow": None if withheld else 45.0 + 0.6 * (value - 45.0),
+        "fast_withheld": withheld,
+        "slow_withheld": withheld,
+        "hollow": False,
+    }
+    return PainIndex(**(fields | changes))
+
+
+def made_alarm(t: float, presence: Presence = Presence.ON, **changes: Any) -> AlarmEvent:
+    """A transition of the condition `pain_moderate`."""
+    fields: dict[str, Any] = {
+        "bed": "bed1",
+        "condition": "pain_moderate",
+        "kind": AlarmKind.PHYSIOLOGICAL,
+        "priority": Priority.LOW,
+        "presence": presence,
+        "event_id": str(uuid.uuid5(SESSION, "pain_moderate")),
+        "onset": t - 15.0,
+        "t": t,
+        "t_rel": t,
+        "text": "The index has been at or above 50 for 15 s: reassess the patient",
+        "index": 61.5,
+        "bundle": "made-eda",
+        "causes": ("index_fast",),
+    }
+    return AlarmEvent(**(fields | changes))
+
+
+def one_event_of_each_kind() -> list[Event]:
+    """Every kind of output, with every optional field once filled and once empty."""
+    return [
+        made_score(1),
+        made_score(2, absent=("EDA:gap", "EDA:warming_up")),
+        made_index(1),
+        made_index(2, withheld="half_empty"),
+        made_alarm(3.0),
+        made_alarm(4.0, Presence.OFF, index=None, causes=()),
+        StreamEvent(bed="bed1", stream="lsl:eda:0", kind=StreamEventKind.GAP, t=5.0, seconds=1.75, detail="7 samples"),
+        CalibrationEvent(
+            bed="bed1",
+            t=6.0,
+            state=CalibrationState.CALIBRATED,
+            valid_s=20.0,
+            needed_s=20.0,
+            baseline={"eda": (2.0, 1 / 7, 0.5), "ecg": (float("inf"), float("nan"), 0.0)},
+        ),
+        CalibrationEvent(bed="bed1", t=6.5, state=CalibrationState.REQUIRED, valid_s=0.0, needed_s=20.0, baseline={}),
+        WindowsSkipped(bed="bed1", epoch=0, first_k=8, last_k=200_007, reason=Reason.CLOCK_JUMP),
+        Marker(bed="bed1", t=7.0, kind="nrs", text="", value=6.0, actor="nurse"),
+        Marker(bed="bed1", t=7.5, kind="note", text='turned, "slowly"\nto the left', value=None, actor="nurse"),
+    ]
