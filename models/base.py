@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -45,9 +45,11 @@ class PainModel(nn.Module, ABC):
         architecture: Name in the registry.
         input_names: Names of the inputs, in the order in which they are joined.
         classes: Number of classes.
+        arguments: What the constructor was given, as plain values, to build the model again.
     """
 
     architecture: str
+    arguments: dict[str, Any]
     input_names: tuple[str, ...]
     classes: int
 
@@ -67,6 +69,14 @@ class PainModel(nn.Module, ABC):
     @abstractmethod
     def flops(self, samples: int) -> int:
         """Operations for one window, at 2 per multiply-accumulate; element-wise work is not counted."""
+
+    @abstractmethod
+    def parity_probes(self) -> tuple[str, ...]:
+        """Names of tensors in the state_dict that steer attention or gates.
+
+        At first weights attention is nearly flat, so an export that lost it can still look right. Each of these set
+        to zero must be noticed by the export check.
+        """
 
     def parameter_count(self) -> int:
         """Number of trainable values."""

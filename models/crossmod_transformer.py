@@ -276,6 +276,12 @@ class CrossModTransformer(PainModel):
             raise ValueError(f"CrossMod-Transformer fuses two different signals, not {tuple(inputs)}")
         if classes < 2:
             raise ValueError(f"{classes} classes leave nothing to classify")
+        self.arguments = {
+            "inputs": list(inputs),
+            "classes": classes,
+            "dropout": dropout,
+            "final_dropout": final_dropout,
+        }
         self.input_names = tuple(inputs)
         self.classes = classes
         self.encoders = nn.ModuleDict({name: SignalEncoder(dropout=dropout) for name in inputs})
@@ -334,6 +340,11 @@ class CrossModTransformer(PainModel):
             ),
         )
 
+    def parity_probes(self) -> tuple[str, ...]:
+        """The weights of every query, every key and the ALSTM scores."""
+        ends = ("query.weight", "key.weight", "score.weight")
+        return tuple(name for name in self.state_dict() if name.endswith(ends))
+
     def flops(self, samples: int) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
         encoders = sum(encoder.flops(samples) for encoder in self.encoders.values())
@@ -341,5 +352,5 @@ class CrossModTransformer(PainModel):
 
 
 def stage_head(classes: int) -> nn.Sequential:
-    """The temporary head of a training stage: 128 -> 64 -> classes. Its size is not printed; the FLOPs agree with it."""
+    """The temporary head of a training stage, 128 -> 64 -> classes: not printed, but the FLOPs of Fig. 8 agree."""
     return nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, classes))

@@ -1,0 +1,167 @@
+"""Does the graph say what the torch module says, and would we notice if it did not?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.base import PainModel
+from monitor.scoring.session import open_session
+
+BATCHES: Final = (1, 3, 8)
+RULE: Final = "max|a - b| <= 1e-6 + 2e-5 * max|b|"
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class ParityError(Exception):
+    """A graph differs from the module that it was made of, or the check would not have noticed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far one output of a graph is from the module's."""
+
+    output: str
+    batch: int
+    error: float
+    """max|a - b|."""
+    bound: float
+    """Largest error that passes."""
+
+    @property
+    def ratio(self) -> float:
+        """Error over bound; infinite where anything is not finite."""
+        return self.error / self.bound if np.isfinite([self.error, self.bound]).all() else float("inf")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the output is close enough."""
+        return self.ratio <= 1.0
+
+
+def make_inputs(shapes: Mapping[str, tuple[int, int]], batch: int, *, seed: int = 20) -> Arrays:
+    """Smooth random walks of about unit range, (batch, channels, samples) a signal, the same for the same seed."""
+    rng = np.random.Generator(np.random.PCG64([seed, batch]))
+    return {
+        name: (np.cumsum(rng.standard_normal((batch, *shape)), axis=-1) / np.sqrt(shape[-1])).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def run_module(model: PainModel, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
+    """All outputs of a torch module in evaluation mode, by name."""
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        result = model({name: torch.from_numpy(value) for name, value in inputs.items()}, with_attention=True)
+    model.train(training)
+    outputs = {"logits": result.logits, "features": result.features, **result.attention}
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+class Graphs:
+    """The graphs of one bundle, ready to be compared.
+
+    Args:
+        score: model.onnx.
+        explain: explain.onnx, or None.
+    """
+
+    def __init__(self, *, score: bytes, explain: bytes | None) -> None:
+        self._sessions = [open_session(graph) for graph in (score, explain) if graph is not None]
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """All outputs of all graphs, by name."""
+        outputs: Arrays = {}
+        for session in self._sessions:
+            names = [item.name for item in session.get_outputs()]
+            outputs.update(zip(names, session.run(names, inputs), strict=True))
+        return outputs
+
+
+def compare(model: PainModel, graphs: Graphs, inputs: Arrays) -> list[Parity]:
+    """Compare every output for one batch.
+
+    Raises:
+        ParityError: If the names or shapes differ.
+    """
+    expected, found = run_module(model, inputs), graphs.run(inputs)
+    if expected.keys() != found.keys():
+        raise ParityError(f"the graphs give {sorted(found)}, the module {sorted(expected)}")
+    batch = len(next(iter(inputs.values())))
+    results = []
+    for name, b in expected.items():
+        a = found[name]
+        if a.shape != b.shape:
+            raise ParityError(f"{name} has shape {a.shape} in the graph and {b.shape} in the module")
+        error = float(np.max(np.abs(a - b)))
+        results.append(Parity(output=name, batch=batch, error=error, bound=1e-6 + 2e-5 * float(np.max(np.abs(b)))))
+    return results
+
+
+def check(model: PainModel, graphs: Graphs, shapes: Mapping[str, tuple[int, int]]) -> list[Parity]:
+    """Compare every output at every batch size of `BATCHES`.
+
+    Raises:
+        ParityError: If one output is further off than `RULE` allows.
+    """
+    results = [result for batch in BATCHES for result in compare(model, graphs, make_inputs(shapes, batch))]
+    if failed := [result for result in results if not result.passed]:
+        lines = (f"{r.output} at batch {r.batch}: {r.error:.2e} > {r.bound:.2e}" for r in failed)
+        raise ParityError(f"graph and module differ: {'; '.join(lines)}")
+    return results
+
+
+def check_mutations(
+    model: PainModel, graphs: Graphs, shapes: Mapping[str, tuple[int, int]], names: Sequence[str] | None = None
+) -> float:
+    """Zero one tensor of the module at a time; the comparison with the untouched graphs must fail each time.
+
+    Args:
+        model: With filled weights; unchanged afterwards.
+        graphs: Made of it.
+        shapes: (channels, samples) of every input.
+        names: Tensors to zero; all of `model.parity_probes()` where None.
+
+    Returns:
+        The smallest of the ratios of error to bound, over 1.
+
+    Raises:
+        ParityError: If a dead tensor would have passed.
+    """
+    inputs = make_inputs(shapes, 2)
+    state = model.state_dict()
+    weakest = float("inf")
+    for name in model.parity_probes() if names is None else names:
+        kept = state[name].clone()
+        with torch.no_grad():
+            state[name].zero_()
+        try:
+            ratio = max(result.ratio for result in compare(model, graphs, inputs))
+        finally:
+            with torch.no_grad():
+                state[name].copy_(kept)
+        if ratio <= 1.0:
+            raise ParityError(f"the check would not notice that {name} is dead ({ratio:.2f} of the bound)")
+        weakest = min(weakest, ratio)
+    return weakest
+
+
+def summary(prefix: str, results: Sequence[Parity]) -> dict[str, float]:
+    """The largest errors of logits, features and attention maps over all batches, for model.json."""
+
+    def worst(names: set[str]) -> float:
+        return max(result.error for result in results if result.output in names)
+
+    maps = {result.output for result in results} - {"logits", "features"}
+    figures = {f"{prefix}.logits": worst({"logits"}), f"{prefix}.features": worst({"features"})}
+    if maps:
+        figures[f"{prefix}.attention"] = worst(maps)
+    figures[f"{prefix}.worst_over_bound"] = max(result.ratio for result in results)
+    return {name: float(f"{value:.3g}") for name, value in figures.items()}

@@ -1,0 +1,86 @@
+"""torch module -> ONNX graph: named inputs, named outputs, a free batch axis, one file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from models.base import PainModel
+
+OPSET: Final = 20
+
+
+class _Graph(nn.Module):
+    """A model whose inputs and outputs are positional, as a graph's are."""
+
+    def __init__(self, model: PainModel, outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.outputs = tuple(outputs)
+
+    def forward(self, *signals: Tensor) -> tuple[Tensor, ...]:
+        """Run the model and pick the outputs by name."""
+        with_attention = any(name not in ("logits", "features") for name in self.outputs)
+        inputs = dict(zip(self.model.input_names, signals, strict=True))
+        result = self.model(inputs, with_attention=with_attention)
+        named = {"logits": result.logits, "features": result.features, **result.attention}
+        return tuple(named[name] for name in self.outputs)
+
+
+def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Mapping[str, tuple[int, int]]) -> onnx.ModelProto:
+    """Export a model.
+
+    Args:
+        model: In any mode; it is exported in evaluation mode and left as it was.
+        outputs: Among `logits`, `features` and the names of the model's attention maps.
+        shapes: (channels, samples) of every input, by name.
+
+    Returns:
+        A checked graph with float32 inputs (batch, channels, samples) and every weight inside.
+    """
+    training = model.training
+    model.eval()
+    # Two examples: an example batch of one would be baked in as a constant.
+    example = tuple(torch.zeros(2, *shapes[name]) for name in model.input_names)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    try:
+        with warnings.catch_warnings():
+            # The exporter warns of its own deprecated calls, and that inputs share one batch axis, as they must.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Graph(model, outputs),
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=list(model.input_names),
+                output_names=list(outputs),
+                dynamic_shapes=(tuple({0: batch} for _ in example),),
+                verbose=False,
+            )
+    finally:
+        model.train(training)
+    buffer = io.BytesIO()
+    program.save(buffer)
+    graph = onnx.load_model_from_string(buffer.getvalue())
+    _strip(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def _strip(graph: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: they hold stack traces with paths of this machine, and change from run to run."""
+    del graph.metadata_props[:]
+    del graph.graph.metadata_props[:]
+    graph.graph.doc_string = ""
+    # Shapes of intermediate results are inferred again by whoever needs them.
+    del graph.graph.value_info[:]
+    for item in (*graph.graph.node, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
