@@ -1,0 +1,74 @@
+"""What an operator may ask of a running engine, checked before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from monitor.errors import EngineError
+
+
+class _Args(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NoArgs(_Args):
+    """Nothing: recalibrate, status, streams."""
+
+
+class MarkerArgs(_Args):
+    """Something happened to the patient."""
+
+    kind: Literal["stimulus", "procedure", "movement", "drug", "note"] = "note"
+    text: Annotated[str, Field(max_length=1000)] = ""
+
+
+class NrsArgs(_Args):
+    """A pain score that the patient reported, on the numeric rating scale."""
+
+    value: Annotated[float, Field(ge=0, le=10)]
+    text: Annotated[str, Field(max_length=1000)] = ""
+
+
+class AcknowledgeArgs(_Args):
+    """An operator has seen an alarm."""
+
+    condition: Annotated[str, Field(min_length=1, max_length=64)]
+    """Name of the alarm condition."""
+
+
+class NewSessionArgs(_Args):
+    """Another patient, or a new recording of the same one."""
+
+    subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    """Subject code; never a person's name."""
+
+
+ACTIONS: Final[Mapping[str, type[_Args]]] = {
+    "marker": MarkerArgs,
+    "nrs": NrsArgs,
+    "recalibrate": NoArgs,
+    "acknowledge": AcknowledgeArgs,
+    "new_session": NewSessionArgs,
+    "status": NoArgs,
+    "streams": NoArgs,
+}
+"""Every action and its arguments."""
+
+
+def checked(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an action with their defaults filled in.
+
+    Raises:
+        EngineError: If there is no such action, or an argument is missing, unknown, or out of range.
+    """
+    model = ACTIONS.get(action)
+    if model is None:
+        raise EngineError(f"there is no action '{action}'", todo=f"One of {', '.join(ACTIONS)}")
+    try:
+        return model.model_validate(dict(args)).model_dump()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise EngineError(f"wrong arguments ({problems})", where=action) from error

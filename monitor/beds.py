@@ -1,0 +1,349 @@
+"""One bed inside a running engine: its pipeline, its session, and what happens when either ends.
+
+Everything here runs on the pipeline thread. A step is one call of the pipeline; it is handed to the journal in the
+very order in which it was made, with the events that came of it, and then the events go to the outputs.
+
+A pipeline that raises is a defect of ours. Its session ends before the step that failed, so that it can still be
+verified; a new session with a new pipeline continues it, with its calibration, and the bed shows the technical alarm
+`model_fault` until it has a score again. Other beds do not notice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from monitor.actions import checked
+from monitor.clock import Clock
+from monitor.config import BedSettings
+from monitor.errors import EngineError
+from monitor.session_rows import Input, StreamOpened, Tick, plain
+from monitor.types import (
+    AlarmEvent,
+    AlarmKind,
+    CalibrationEvent,
+    Chunk,
+    Command,
+    Event,
+    PainIndex,
+    Presence,
+    Priority,
+    Score,
+    StreamInfo,
+    snap,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+MODEL_FAULT: Final = "model_fault"
+
+CRASH_LIMIT: Final = 3
+CRASH_SPAN_S: Final = 60.0
+"""More crashes of one bed's pipeline than the limit within this span end the process, for its supervisor to restart."""
+
+Baseline: TypeAlias = Mapping[str, tuple[float, float, float]]
+"""As `CalibrationEvent.baseline`."""
+
+
+class BedPipeline(Protocol):
+    """What the engine asks of a pipeline; see `monitor.pipeline.Pipeline`."""
+
+    def open_stream(self, info: StreamInfo, at: float) -> list[Event]:
+        """Announce a stream, before its first chunk."""
+        ...
+
+    def feed(self, chunk: Chunk) -> list[Event]:
+        """Take samples."""
+        ...
+
+    def command(self, command: Command) -> list[Event]:
+        """Take an operator's command."""
+        ...
+
+    def tick(self, now: float) -> list[Event]:
+        """Take the time."""
+        ...
+
+
+PipelineFactory: TypeAlias = Callable[[BedSettings, uuid.UUID], BedPipeline]
+"""Makes the pipeline of a bed for one session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStart:
+    """All that a session says of itself at its beginning."""
+
+    bed: BedSettings
+    session: uuid.UUID
+    at: float
+    """Stream clock."""
+    utc: float
+    """UTC at that moment."""
+    continues: uuid.UUID | None = None
+    """The session that this one takes up after a failure."""
+
+
+class Journal(Protocol):
+    """Keeps what the beds do; never waits and never raises."""
+
+    def begin(self, start: SessionStart) -> None:
+        """A session begins; the one before it on this bed has been ended."""
+        ...
+
+    def log(self, bed: str, step: Input | None, events: Sequence[Event]) -> None:
+        """One step and its events; without a step, events that did not come out of the pipeline."""
+        ...
+
+    def end(self, bed: str) -> None:
+        """The bed's session ends."""
+        ...
+
+
+class BedCrashError(Exception):
+    """A bed's pipeline fails again and again."""
+
+
+class Bed:
+    """One bed.
+
+    Args:
+        settings: Its settings; a new session changes the subject.
+        build: Makes its pipelines.
+        journal: Keeps its steps.
+        publish: Passes events on to the outputs.
+        clock: The engine's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: BedSettings,
+        build: PipelineFactory,
+        journal: Journal,
+        publish: Callable[[str, Sequence[Event]], None],
+        clock: Clock,
+    ) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._build = build
+        self._journal = journal
+        self._publish = publish
+        self._clock = clock
+        self._streams: dict[str, StreamInfo] = {}
+        self._refused: set[str] = set()
+        self._pipeline: BedPipeline | None = None
+        self._session = uuid.UUID(int=0)
+        self._continues: uuid.UUID | None = None
+        self._calibration: CalibrationEvent | None = None
+        self._score: Score | None = None
+        self._index: PainIndex | None = None
+        self._alarms: dict[str, AlarmEvent] = {}
+        self._fault: AlarmEvent | None = None
+        self._crashes: deque[float] = deque()
+        self._rebuilt = 0
+
+    @property
+    def session(self) -> uuid.UUID:
+        """The present session."""
+        return self._session
+
+    def start(self, *, continues: uuid.UUID | None = None, baseline: Baseline | None = None) -> None:
+        """Begin the first session.
+
+        Args:
+            continues: Session of a process that failed a moment ago, if this one takes it up.
+            baseline: The calibration of that session, if it had one.
+        """
+        self._begin(at=self._now(), continues=continues, baseline=baseline)
+
+    def open_stream(self, info: StreamInfo) -> None:
+        """A source found a stream, or found it again."""
+        self._streams[info.key] = info
+        self._step(StreamOpened(info=info, at=self._now()))
+
+    def feed(self, chunk: Chunk) -> None:
+        """A source brought samples."""
+        if chunk.stream in self._streams:
+            self._step(chunk)
+        elif chunk.stream not in self._refused:
+            self._refused.add(chunk.stream)
+            _LOGGER.error("bed %s: stream %s was never announced; its samples are ignored", self.name, chunk.stream)
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        self._step(Tick(now=now))
+
+    def note(self, event: Event) -> None:
+        """A source reported something by itself."""
+        self._pass_on(None, [event])
+
+    def execute(self, command: Command) -> dict[str, Any]:
+        """Do what an operator asks.
+
+        Returns:
+            The answer, in plain values.
+
+        Raises:
+            MonitorError: If it is refused; nothing has changed then.
+        """
+        args = checked(command.action, command.args)
+        match command.action:
+            case "status":
+                return self.status()
+            case "streams":
+                return {"streams": [plain(info) for info in self._streams.values()]}
+            case "new_session":
+                return self._new_session(args["subject"], command)
+        self._step(Command(action=command.action, at=self._now(), actor=command.actor, args=args))
+        return {"bed": self.name, "session": str(self._session)}
+
+    def status(self) -> dict[str, Any]:
+        """The bed as it stands, in plain values."""
+        return {
+            "bed": self.name,
+            "subject": self._settings.subject,
+            "session": str(self._session),
+            "continues": str(self._continues) if self._continues else None,
+            "streams": sorted(self._streams),
+            "calibration": plain(self._calibration),
+            "score": plain(self._score),
+            "index": plain(self._index),
+            "alarms": [plain(alarm) for alarm in self._alarms.values()],
+            "pipelines_rebuilt": self._rebuilt,
+        }
+
+    def stop(self) -> None:
+        """End the session."""
+        if self._pipeline is not None:
+            self._journal.end(self.name)
+            self._pipeline = None
+
+    def _now(self) -> float:
+        return float(snap(self._clock.now()))
+
+    def _begin(self, *, at: float, continues: uuid.UUID | None = None, baseline: Baseline | None = None) -> None:
+        self._session, self._continues = uuid.uuid4(), continues
+        self._calibration = self._score = self._index = None
+        self._alarms = {MODEL_FAULT: self._fault} if self._fault else {}
+        self._pipeline = self._build(self._settings, self._session)
+        utc = self._clock.utc() + (at - self._clock.now())
+        self._journal.begin(
+            SessionStart(bed=self._settings, session=self._session, at=at, utc=utc, continues=continues)
+        )
+        _LOGGER.info(
+            "bed %s: session %s of subject %s%s",
+            self.name,
+            self._session,
+            self._settings.subject,
+            f" continues {continues}" if continues else "",
+        )
+        session = self._session
+        for info in list(self._streams.values()):
+            self._step(StreamOpened(info=info, at=at))
+        if baseline and session == self._session:  # a crash in between has begun another one
+            restore = {"baseline": {key: list(values) for key, values in baseline.items()}}
+            self._step(Command(action="restore_calibration", at=at, actor="engine", args=restore))
+
+    def _new_session(self, subject: str, command: Command) -> dict[str, Any]:
+        before, at = self._session, self._now()
+        # Built first: what cannot be built leaves the running session as it is.
+        settings = BedSettings.model_validate({**self._settings.model_dump(), "subject": subject})
+        self._journal.end(self.name)
+        self._settings, self._fault = settings, None
+        self._begin(at=at)
+        _LOGGER.info("bed %s: new session asked for by %s", self.name, command.actor)
+        return {"bed": self.name, "session": str(self._session), "ended": str(before), "subject": subject}
+
+    def _step(self, what: Input) -> None:
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
+        try:
+            match what:
+                case Chunk():
+                    events = pipeline.feed(what)
+                case Tick():
+                    events = pipeline.tick(what.now)
+                case StreamOpened():
+                    events = pipeline.open_stream(what.info, what.at)
+                case Command():
+                    events = pipeline.command(what)
+        except Exception as error:  # a defect in one bed's pipeline must not end the others
+            if isinstance(what, Command) and isinstance(error, ValueError):
+                raise EngineError(f"refused: {error}", where=f"bed {self.name}, {what.action}") from error
+            _LOGGER.exception("bed %s: the pipeline failed in %s; it is built anew", self.name, type(what).__name__)
+            self._crashed(error)
+        else:
+            self._pass_on(what, events)
+
+    def _crashed(self, error: Exception) -> None:
+        at = self._now()
+        self._crashes.append(at)
+        while self._crashes[0] < at - CRASH_SPAN_S:
+            self._crashes.popleft()
+        self._raise_fault(at, f"{type(error).__name__}: {error}")
+        if len(self._crashes) > CRASH_LIMIT:  # the session stays open, for the next process to continue
+            raise BedCrashError(
+                f"the pipeline of bed {self.name} failed {len(self._crashes)} times in {CRASH_SPAN_S:g} s"
+            ) from error
+        calibration, before = self._calibration, self._session
+        self._journal.end(self.name)
+        self._pipeline = None
+        self._rebuilt += 1
+        self._begin(at=at, continues=before, baseline=calibration.baseline if calibration else None)
+
+    def _raise_fault(self, at: float, cause: str) -> None:
+        if self._fault is not None:
+            return
+        self._fault = AlarmEvent(
+            bed=self.name,
+            condition=MODEL_FAULT,
+            kind=AlarmKind.TECHNICAL,
+            priority=Priority.LOW,
+            presence=Presence.ON,
+            event_id=str(uuid.uuid5(self._session, f"{MODEL_FAULT}@{at!r}")),
+            onset=at,
+            t=at,
+            t_rel=self._since_origin(at),
+            text="The monitor failed and was restarted: no score until it is ready. Assess the patient.",
+            index=None,
+            bundle=self._settings.bundles[0],
+            causes=(cause,),
+        )
+        self.note(self._fault)
+
+    def _clear_fault(self, score: Score) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            self.note(dataclasses.replace(fault, presence=Presence.OFF, t=score.decided_at, t_rel=score.t_rel))
+
+    def _since_origin(self, at: float) -> float:
+        return at - (self._score.t_end - self._score.t_rel) if self._score else 0.0
+
+    def _pass_on(self, step: Input | None, events: Sequence[Event]) -> None:
+        self._journal.log(self.name, step, events)
+        if not events:
+            return
+        scored: Score | None = None
+        for event in events:
+            match event:
+                case Score():
+                    self._score = event
+                    scored = scored or (event if event.probabilities is not None else None)
+                case PainIndex():
+                    self._index = event
+                case CalibrationEvent():
+                    self._calibration = event
+                case AlarmEvent():
+                    if event.presence is Presence.OFF:
+                        self._alarms.pop(event.condition, None)
+                    else:
+                        self._alarms[event.condition] = event
+        self._publish(self.name, events)
+        if scored is not None and self._fault is not None:
+            self._clear_fault(scored)

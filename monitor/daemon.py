@@ -1,0 +1,130 @@
+"""The engine's process: `python -m monitor.daemon [--json] [--seconds N] [--supervised] CONFIG`, started by the supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from monitor.cli.lines import JsonLines, ScoreLines, local_time
+from monitor.clock import SystemClock
+from monitor.config import Settings, load_settings
+from monitor.engine import Engine
+from monitor.errors import MonitorError
+from monitor.types import Event
+from monitor.wiring import load_models, lsl_outputs
+
+_LOGGER = logging.getLogger(__name__)
+
+_GRACE_S: Final = 40.0
+"""Seconds that an ordered end may take once the supervisor has gone."""
+
+
+class Lines(Protocol):
+    """Makes lines of text of events."""
+
+    def add(self, bed: str, events: Sequence[Event]) -> list[str]:
+        """The lines that these events of one bed make."""
+        ...
+
+
+def run_engine(
+    settings: Settings,
+    *,
+    json: bool = False,
+    seconds: float | None = None,
+    write: Callable[[str], None] | None = None,
+    on_start: Callable[[Engine], None] = lambda _: None,
+) -> int:
+    """Run an engine on the live sources of its settings in this process, and write a line for each score and alarm.
+
+    Args:
+        settings: The whole configuration.
+        json: JSON objects instead of readable lines.
+        seconds: Clock time after which to stop; None to run until a signal.
+        write: Takes the lines, from a thread of its own; None for standard output.
+        on_start: Called with the engine before it starts.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        MonitorError: If it cannot start.
+    """
+    clock = SystemClock()
+    lines: Lines = (
+        JsonLines()
+        if json
+        else ScoreLines(timestamp=local_time(clock.utc() - clock.now()), several_beds=len(settings.bed) > 1)
+    )
+    out = write or _write_line
+
+    def show(bed: str, events: Sequence[Event]) -> None:
+        for line in lines.add(bed, events):
+            out(line)
+
+    models = load_models(settings)
+    engine = Engine(settings=settings, models=models, outputs=lsl_outputs(models), on_events=show, clock=clock)
+    on_start(engine)
+    return engine.run(seconds=seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the engine that a configuration file describes.
+
+    Returns:
+        Exit code: of the `MonitorError` where it cannot start, else the engine's.
+    """
+    parser = argparse.ArgumentParser(prog="python -m monitor.daemon", description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--supervised", action="store_true", help="end when standard input closes")
+    given = parser.parse_args(arguments)
+    faulthandler.enable()
+    try:
+        settings = load_settings(given.config)
+        logging.basicConfig(
+            level=settings.log.level,
+            format="%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s",
+            force=True,
+        )
+        watch_parent = _end_with_parent if given.supervised else lambda _: None
+        return run_engine(settings, json=given.json, seconds=given.seconds, on_start=watch_parent)
+    except MonitorError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _write_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()  # whoever reads a pipe wants each score now
+
+
+def _end_with_parent(engine: Engine) -> None:
+    """End in order when standard input closes: the supervisor has closed it, or has died."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        _LOGGER.info("the supervisor asks for the end")
+        engine.request_stop()
+        threading.Event().wait(_GRACE_S)
+        os.kill(os.getpid(), signal.SIGABRT)  # the process still lives: whatever hangs, hangs for good
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A thread that was left behind inside a C library must not hold up or crash the interpreter's own end.
+    os._exit(code)

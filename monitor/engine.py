@@ -1,0 +1,345 @@
+"""The engine: one process that monitors one bed or several.
+
+Threads, each with a name:
+
+- `source-<bed>/<n>-<name>`: one a source, reads it into the intake (`monitor.intake`);
+- `pipeline`: the only one that touches a bed (`monitor.beds`); takes chunks, commands and the time in one order;
+- `store`: writes session databases (`monitor.recorder`);
+- `output-<name>`: one an output (`monitor.outputs.base`);
+- `control`: answers operators (`monitor.link`);
+- `watchdog`: ends the process when the pipeline thread shows no sign of life.
+
+Nothing downstream can hold up the pipeline thread: what it hands on goes into bounded queues that drop and count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any, Final
+
+from monitor.actions import checked
+from monitor.beds import Bed, BedCrashError
+from monitor.clock import Clock, SystemClock
+from monitor.config import Settings
+from monitor.errors import EngineError, MonitorError
+from monitor.intake import Intake, Item, Request, SourceThread
+from monitor.link import ControlServer
+from monitor.locks import BedLock, run_dir
+from monitor.outputs.base import CallbackOutput, Output, OutputThread
+from monitor.recorder import Recorder
+from monitor.resume import read_note
+from monitor.sources.base import Source
+from monitor.store import state_folder
+from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
+from monitor.watchdog import EXIT_STUCK, Heartbeat, Watchdog
+from monitor.wiring import Models, live_sources, load_models, session_writers
+
+_LOGGER = logging.getLogger(__name__)
+
+TICK_S: Final = 0.25
+"""Every bed is told the time at multiples of this on the stream clock."""
+
+EXIT_CRASHED: Final = 20
+"""Exit code of an engine that ended itself because a pipeline kept failing."""
+
+_SOURCES_END_S: Final = 2.0
+_PIPELINE_END_S: Final = 10.0
+_STORE_END_S: Final = 10.0
+_OUTPUT_END_S: Final = 2.0
+
+
+class Engine:
+    """Monitors the beds of its settings from `start` to `stop`, or inside `run`.
+
+    Args:
+        settings: The whole configuration.
+        sources: By bed, what brings its streams; None for the live sources that the settings name.
+        on_events: Called with a bed's name and the events of one step, in a thread of its own.
+        outputs: Where events go besides.
+        models: Bundles and how pipelines are made of them; None to load those that the settings name.
+        clock: The stream clock.
+
+    Raises:
+        BundleError: If a bundle is missing or damaged.
+        ConfigError: If the settings contradict the bundles.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        sources: Mapping[str, Sequence[Source]] | None = None,
+        on_events: Callable[[str, Sequence[Event]], None] | None = None,
+        outputs: Sequence[Output] = (),
+        models: Models | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        models = models or load_models(settings)
+        state = state_folder(settings.engine.state_dir)
+        self._settings = settings
+        self._clock = clock
+        self._run_dir = state / "run"
+        self._exit_code = 0
+        self._stops: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._last_tick = -float("inf")
+        self._intake = Intake(capacity=settings.engine.queue_chunks, clock=clock)
+        open_writer = session_writers(state=state, bundles=models.bundles) if settings.engine.record else None
+        self._recorder = Recorder(run=self._run_dir, capacity=settings.engine.store_queue, open_writer=open_writer)
+        everything = [*outputs, *([CallbackOutput(on_events)] if on_events else [])]
+        self._outputs = [OutputThread(output) for output in everything]
+        self._locks = [BedLock(state=state, bed=bed.name) for bed in settings.bed]
+        self._beds = {
+            bed.name: Bed(settings=bed, build=models.build, journal=self._recorder, publish=self._publish, clock=clock)
+            for bed in settings.bed
+        }
+        if sources is None:
+            sources = live_sources(settings, clock)
+        if unknown := sorted(set(sources) - set(self._beds)):
+            raise ValueError(f"sources for beds that the settings do not name: {unknown}")
+        self._sources = [
+            SourceThread(
+                bed=bed, source=source, number=number, intake=self._intake, clock=clock, on_done=self._source_done
+            )
+            for bed, of_bed in sources.items()
+            for number, source in enumerate(of_bed)
+        ]
+        self._heartbeat = Heartbeat()
+        self._watchdog = Watchdog(heartbeat=self._heartbeat, limit_s=settings.engine.watchdog_s)
+        self._pipeline = threading.Thread(target=self._run_pipeline, name="pipeline", daemon=True)
+        self._control = ControlServer(run=self._run_dir, beds=list(self._beds), handle=self.request)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the beds and start all threads.
+
+        Raises:
+            BusyError: If another engine has one of the beds.
+            EngineError: If the state folder cannot be used.
+        """
+        run_dir(self._run_dir.parent)
+        with contextlib.ExitStack() as undo:
+            for lock in self._locks:
+                lock.acquire()
+                undo.callback(lock.release)
+            self._control.bind()
+            undo.pop_all()
+        self._recorder.start()
+        for output in self._outputs:
+            output.start()
+        for bed_settings in self._settings.bed:
+            note = read_note(self._run_dir, bed_settings.name, bed_settings.subject)
+            self._beds[bed_settings.name].start(
+                continues=note.session if note else None, baseline=note.baseline if note else None
+            )
+        self._watchdog.start()
+        self._pipeline.start()
+        self._control.start()
+        for source in self._sources:
+            source.start()
+
+    def stop(self) -> int:
+        """End everything in order: sources, pipeline, sessions, outputs, locks. What hangs is left behind and logged.
+
+        Returns:
+            Exit code for the process: 0, or why the engine could not go on.
+        """
+        for source in self._sources:
+            source.stop()
+        deadline = time.monotonic() + _SOURCES_END_S
+        for source in self._sources:
+            if not source.join(max(0.0, deadline - time.monotonic())):
+                _LOGGER.warning("source %s does not end and is left behind", source.name)
+        self._control.stop()
+        self._intake.close()
+        self._pipeline.join(_PIPELINE_END_S)
+        if self._pipeline.is_alive():
+            _LOGGER.critical("the pipeline does not end; its last steps are lost")
+            self._exit_code = self._exit_code or EXIT_STUCK
+        self._watchdog.stop()
+        if not self._recorder.stop(_STORE_END_S):
+            _LOGGER.error("the disk does not take the last records; they are lost")
+        for output in self._outputs:
+            if not output.stop(_OUTPUT_END_S):
+                _LOGGER.warning("output %s does not end and is left behind", output.name)
+        for lock in self._locks:
+            lock.release()
+        _LOGGER.info("the engine has stopped")
+        return self._exit_code
+
+    def run(self, *, seconds: float | None = None) -> int:
+        """Monitor until SIGINT or SIGTERM, until all sources have ended, or for so long. A second signal forces.
+
+        Args:
+            seconds: Clock time after which to stop by itself.
+
+        Returns:
+            Exit code for the process.
+        """
+        with self._signals():
+            self.start()
+            try:
+                self._wait(seconds)
+            finally:
+                code = self.stop()
+        return code
+
+    def request_stop(self, code: int = 0) -> None:
+        """Make `run` end in order, from any thread or a signal handler."""
+        self._stops.put(code)  # SimpleQueue is re-entrant, which an Event or a Condition is not
+
+    @property
+    def clean(self) -> bool:
+        """Whether no thread was left behind, so that the interpreter can shut down in peace."""
+        return not any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def request(
+        self, action: str, args: Mapping[str, Any], *, bed: str = "", actor: str = "", timeout: float = 10.0
+    ) -> dict[str, Any]:
+        """Do what an operator asks; returns when the pipeline thread has done it.
+
+        Args:
+            action: See `monitor.actions.ACTIONS`.
+            args: Its arguments.
+            bed: Name of the bed; may be left out where there is only one.
+            actor: Who asks, for the record.
+            timeout: Seconds to wait.
+
+        Raises:
+            MonitorError: If it is refused.
+            TimeoutError: If the pipeline did not get to it in time.
+        """
+        names = list(self._beds)
+        if not bed and len(names) == 1:
+            bed = names[0]
+        if bed not in self._beds:
+            raise EngineError(f"this engine has no bed '{bed}'", todo=f"It has {', '.join(names)}")
+        args = checked(action, args)
+        request = Request(Command(action=action, at=self._clock.now(), actor=actor or "unknown", args=args))
+        self._intake.put(bed, request)
+        return request.wait(timeout)
+
+    # -- pipeline thread ----------------------------------------------------------------------------------------------
+
+    def _run_pipeline(self) -> None:
+        try:
+            while True:
+                self._heartbeat.beat()
+                item = self._intake.take(self._until_tick())
+                if item is None:
+                    if self._intake.closed:
+                        break
+                    self._tick(self._clock.now())
+                else:
+                    # What arrived before a tick was due must not be overtaken by it, however far behind we are.
+                    self._tick(item.at)
+                    self._handle(item)
+        except BedCrashError as error:
+            _LOGGER.critical("%s; the engine ends", error)
+            self._fail()
+        except Exception:  # a defect of ours; nothing may end a thread unseen
+            _LOGGER.exception("the pipeline thread failed; the engine ends")
+            self._fail()
+        finally:
+            if not self._exit_code:  # a failed engine leaves its sessions open for the next one to continue
+                for bed in self._beds.values():
+                    bed.stop()
+
+    def _fail(self) -> None:
+        self._exit_code = EXIT_CRASHED
+        self.request_stop(EXIT_CRASHED)
+
+    def _until_tick(self) -> float:
+        return TICK_S - self._clock.now() % TICK_S
+
+    def _tick(self, limit: float) -> None:
+        now = limit // TICK_S * TICK_S
+        if now > self._last_tick:
+            self._last_tick = now
+            for bed in self._beds.values():
+                bed.tick(now)
+
+    def _handle(self, item: Item) -> None:
+        bed = self._beds[item.bed]
+        match item.what:
+            case Chunk() as chunk:
+                bed.feed(chunk)
+            case StreamInfo() as info:
+                bed.open_stream(info)
+            case StreamEvent() as event:
+                bed.note(event)
+            case Request() as request:
+                self._execute(bed, request)
+
+    def _execute(self, bed: Bed, request: Request) -> None:
+        try:
+            result = bed.execute(request.command)
+        except MonitorError as error:
+            request.fail(error)
+            return
+        except Exception as error:
+            request.fail(error)
+            raise
+        if request.command.action == "status":
+            result["recording"] = self._recorder.status(bed.name)
+            result["dropped_chunks"] = self._intake.dropped()
+            result["source_restarts"] = {source.name: source.restarts for source in self._sources}
+            result["outputs"] = {
+                output.name: {"failures": output.failures, "dropped": output.dropped} for output in self._outputs
+            }
+        request.succeed(result)
+
+    def _publish(self, bed: str, events: Sequence[Event]) -> None:
+        for output in self._outputs:
+            output.put(bed, events)
+
+    # -- main thread --------------------------------------------------------------------------------------------------
+
+    def _source_done(self) -> None:
+        if all(source.done for source in self._sources):
+            _LOGGER.info("all sources have ended")
+            self.request_stop()
+
+    def _wait(self, seconds: float | None) -> None:
+        end = None if seconds is None else time.monotonic() + seconds
+        while end is None or time.monotonic() < end:
+            # Waits in short steps: on Windows a wait without an end could not be interrupted.
+            step = 1.0 if end is None else min(1.0, max(0.0, end - time.monotonic()))
+            with contextlib.suppress(queue.Empty):
+                self._exit_code = self._stops.get(timeout=step) or self._exit_code
+                return
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        seen = 0
+
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            nonlocal seen
+            seen += 1
+            if seen > 1:
+                os._exit(128 + number)
+            self.request_stop()
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+_THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "watchdog")

@@ -1,0 +1,1 @@
+"""Where scores and alarms go: one module an output, one thread each."""

@@ -1,0 +1,147 @@
+"""The one protocol of all outputs, and the thread that each of them gets: an output fails alone."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from monitor.types import Event
+
+_LOGGER = logging.getLogger(__name__)
+
+QUEUE_EVENTS: Final = 4096
+"""Lists of events that may wait for a slow output; then the oldest are dropped and counted."""
+
+_BACKOFF_S: Final = (1.0, 60.0)
+
+
+class Output(Protocol):
+    """Carries the events of all beds to somewhere else. All its methods are called by one thread of its own."""
+
+    name: str
+
+    def open(self) -> None:
+        """Start; called again after a failure."""
+        ...
+
+    def publish(self, bed: str, events: Sequence[Event]) -> None:
+        """Pass on what one step of a bed's pipeline gave, in order. May block; an exception reopens the output."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. May be called twice."""
+        ...
+
+
+class CallbackOutput:
+    """An output that hands the events to a function.
+
+    Args:
+        callback: Called with the bed's name and the events of one step, in a thread of its own.
+        name: Name in log lines.
+    """
+
+    def __init__(self, callback: Callable[[str, Sequence[Event]], None], *, name: str = "callback") -> None:
+        self.name = name
+        self._callback = callback
+
+    def open(self) -> None:
+        """Nothing to start."""
+
+    def publish(self, bed: str, events: Sequence[Event]) -> None:
+        """Call the function."""
+        self._callback(bed, events)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class OutputThread:
+    """Feeds one output from a bounded queue, and reopens it with growing pauses when it fails.
+
+    Args:
+        output: The output.
+        capacity: Lists of events that may wait.
+    """
+
+    def __init__(self, output: Output, *, capacity: int = QUEUE_EVENTS) -> None:
+        self._output = output
+        self._queue: queue.Queue[tuple[str, Sequence[Event]] | None] = queue.Queue(capacity)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"output-{output.name}", daemon=True)
+        self.dropped = 0
+        """Lists of events that this output never saw."""
+        self.failures = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the output."""
+        return self._output.name
+
+    def start(self) -> None:
+        """Start the thread; it opens the output."""
+        self._thread.start()
+
+    def put(self, bed: str, events: Sequence[Event]) -> None:
+        """Hand over events without ever waiting: when the queue is full the oldest are dropped and counted."""
+        while True:
+            try:
+                self._queue.put_nowait((bed, events))
+            except queue.Full:
+                self._drop_oldest()
+            else:
+                return
+
+    def stop(self, timeout: float) -> bool:
+        """Let the queue run dry, close the output, and end the thread.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Returns:
+            Whether it ended in time.
+        """
+        self._stop.set()
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            self._drop_oldest()
+            self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _drop_oldest(self) -> None:
+        try:
+            self._queue.get_nowait()
+        except queue.Empty:
+            return
+        self.dropped += 1
+        if self.dropped == 1 or self.dropped % 1000 == 0:
+            _LOGGER.warning("output %s is too slow: %d lists of events dropped", self.name, self.dropped)
+
+    def _run(self) -> None:
+        pause = _BACKOFF_S[0]
+        while True:
+            try:
+                self._output.open()
+                while (item := self._queue.get()) is not None:
+                    self._output.publish(*item)
+                    pause = _BACKOFF_S[0]
+                return
+            except Exception:  # whatever an output does wrong must not reach scoring or another output
+                self.failures += 1
+                _LOGGER.exception("output %s failed; it is opened anew in %g s", self.name, pause)
+            finally:
+                self._close()
+            if self._stop.wait(pause):
+                return
+            pause = min(2.0 * pause, _BACKOFF_S[1])
+
+    def _close(self) -> None:
+        try:
+            self._output.close()
+        except Exception:  # as above
+            _LOGGER.exception("output %s could not be closed", self.name)

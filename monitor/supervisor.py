@@ -1,0 +1,156 @@
+"""The parent process of an engine: starts it, starts it anew when it fails, and passes on the wish to stop.
+
+Parent and child share a pipe that nobody writes to. The child ends in order when its end of it closes: that is how the
+parent asks it to stop on every system, and what ends it when the parent dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from monitor.errors import EngineError
+
+_LOGGER = logging.getLogger(__name__)
+
+USER_ERROR_CODES: Final = range(2, 20)
+"""Exit codes of a `MonitorError`: what a user did wrong stays wrong, however often it is tried."""
+
+_BACKOFF_S: Final = (0.5, 30.0)
+_HEALTHY_S: Final = 60.0
+_HOUR_S: Final = 3600.0
+_END_S: Final = 30.0
+
+
+class Supervisor:
+    """Keeps one child process running.
+
+    Args:
+        command: What to run; its standard input is the pipe, its output and errors are the parent's own.
+        restart_limit: Restarts within an hour before giving up.
+    """
+
+    def __init__(self, *, command: Sequence[str], restart_limit: int) -> None:
+        self._command = list(command)
+        self._limit = restart_limit
+        self._child: subprocess.Popen[bytes] | None = None
+        self._wakeups: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._signals_seen = 0
+
+    def run(self) -> int:
+        """Run until the child ends in order, a signal comes, or it has failed too often. A second signal kills it.
+
+        Returns:
+            Exit code for this process.
+
+        Raises:
+            EngineError: If the child has been restarted too often.
+        """
+        restarts: deque[float] = deque()
+        pause = _BACKOFF_S[0]
+        with self._signals():
+            while True:
+                started = time.monotonic()
+                code = self._run_child()
+                if self._signals_seen or code == 0 or code in USER_ERROR_CODES:
+                    return code
+                now = time.monotonic()
+                while restarts and restarts[0] < now - _HOUR_S:
+                    restarts.popleft()
+                if len(restarts) >= self._limit:
+                    raise EngineError(
+                        f"has failed {len(restarts) + 1} times within an hour, last with exit code {code}",
+                        where="the engine",
+                        todo="See the log above; engine.restart_limit says how often it is tried",
+                    )
+                restarts.append(now)
+                if now - started > _HEALTHY_S:
+                    pause = _BACKOFF_S[0]
+                _LOGGER.error("the engine ended with exit code %d; it is started anew in %g s", code, pause)
+                if self._stopped_within(pause):
+                    return 0
+                pause = min(2.0 * pause, _BACKOFF_S[1])
+
+    def _run_child(self) -> int:
+        # A session of its own: Ctrl-C in a terminal reaches the parent alone, which then asks the child once.
+        child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=sys.platform != "win32")
+        self._child = child
+        threading.Thread(target=self._await, args=(child,), name="await-engine", daemon=True).start()
+        deadline: float | None = None
+        try:
+            while child.poll() is None:
+                with contextlib.suppress(queue.Empty):
+                    # Short steps, since on Windows a wait without an end cannot be interrupted.
+                    self._wakeups.get(timeout=1.0)
+                if self._signals_seen and deadline is None:
+                    deadline = time.monotonic() + _END_S
+                    self._ask_to_stop(child)
+                elif self._signals_seen > 1 or (deadline is not None and time.monotonic() > deadline):
+                    child.kill()
+                    child.wait()
+        finally:
+            self._ask_to_stop(child)
+            child.wait()
+            self._child = None
+        return child.returncode
+
+    def _await(self, child: subprocess.Popen[bytes]) -> None:
+        child.wait()
+        self._wakeups.put("ended")
+
+    def _ask_to_stop(self, child: subprocess.Popen[bytes]) -> None:
+        if child.stdin is not None:
+            with contextlib.suppress(OSError):
+                child.stdin.close()
+
+    def _stopped_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not self._signals_seen and time.monotonic() < end:
+            with contextlib.suppress(queue.Empty):
+                self._wakeups.get(timeout=max(0.0, end - time.monotonic()))
+        return self._signals_seen > 0
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            self._signals_seen += 1
+            self._wakeups.put("signal")  # re-entrant, unlike an Event
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None = None, restart_limit: int = 10) -> int:
+    """Run an engine under supervision.
+
+    Args:
+        config_path: config.toml; the child reads it.
+        json: Scores as JSON objects, one a line, instead of readable lines.
+        seconds: Stop after so long; None to run until a signal.
+        restart_limit: Restarts within an hour before giving up.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        EngineError: If the engine fails too often.
+    """
+    command = [sys.executable, "-m", "monitor.daemon", "--supervised"]
+    command += ["--json"] if json else []
+    command += ["--seconds", str(seconds)] if seconds is not None else []
+    return Supervisor(command=[*command, str(config_path)], restart_limit=restart_limit).run()

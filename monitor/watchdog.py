@@ -1,0 +1,77 @@
+"""Ends a process whose pipeline shows no sign of life, so that its supervisor can start it anew.
+
+A thread that hangs cannot be mended from inside its process; a monitor that has stopped scoring and still looks alive
+is the worst of all states.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+_LOGGER = logging.getLogger(__name__)
+
+EXIT_STUCK: Final = 21
+"""Exit code of an engine that its watchdog ended."""
+
+
+class Heartbeat:
+    """When a thread last showed a sign of life."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        """Show a sign of life."""
+        self._last = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last one."""
+        return time.monotonic() - self._last
+
+
+def end_process() -> None:
+    """Write what every thread is doing to standard error, and leave without cleaning up: clean-up could hang too."""
+    faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+    os._exit(EXIT_STUCK)
+
+
+class Watchdog:
+    """Watches one heartbeat from a thread of its own.
+
+    Args:
+        heartbeat: What to watch.
+        limit_s: Age in seconds at which the watched thread counts as stuck.
+        on_stuck: What to do then, once.
+    """
+
+    def __init__(self, *, heartbeat: Heartbeat, limit_s: float, on_stuck: Callable[[], None] = end_process) -> None:
+        self._heartbeat = heartbeat
+        self._limit_s = limit_s
+        self._on_stuck = on_stuck
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start watching; the heartbeat counts from now."""
+        self._heartbeat.beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(min(1.0, self._limit_s / 4)):
+            if self._heartbeat.age_s > self._limit_s:
+                _LOGGER.critical("the pipeline has shown no sign of life for %.1f s", self._heartbeat.age_s)
+                self._on_stuck()
+                return

@@ -1,0 +1,94 @@
+"""Puts the real parts together: what an engine takes where it is given nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.beds import BedPipeline, PipelineFactory, SessionStart
+from monitor.bundle import Bundle, load_bundle
+from monitor.clock import Clock
+from monitor.config import BedSettings, Settings
+from monitor.outputs.base import Output
+from monitor.pipeline import Pipeline
+from monitor.recorder import Writer, WriterFactory
+from monitor.scoring.session import OnnxRunner
+from monitor.sources.base import Source
+from monitor.store import SessionMeta, SessionWriter, StoredBundle, session_path
+from monitor.types import Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The bundles of every bed, and what makes pipelines of them."""
+
+    bundles: Mapping[str, tuple[StoredBundle, ...]]
+    """By bed, in order of preference."""
+    build: PipelineFactory
+
+
+def load_models(settings: Settings) -> Models:
+    """Load and verify the bundles of all beds; beds that name the same bundle share one session of it.
+
+    Raises:
+        BundleError: If one is missing, damaged, does not match its model.json, or cannot run where it should.
+    """
+    loaded: dict[str, Bundle] = {}
+    for bed in settings.bed:
+        for name in bed.bundles:
+            if name not in loaded:
+                loaded[name] = load_bundle(name)
+    runner = OnnxRunner(list(loaded.values()), device=settings.engine.device)
+    stored = {
+        bed.name: tuple(StoredBundle(spec=loaded[name].spec, path=str(loaded[name].path)) for name in bed.bundles)
+        for bed in settings.bed
+    }
+
+    def build(bed: BedSettings, session: uuid.UUID) -> BedPipeline:
+        specs = [bundle.spec for bundle in stored[bed.name]]
+        return Pipeline(bed=bed, bundles=specs, runner=runner, session=session)
+
+    return Models(bundles=stored, build=build)
+
+
+def live_sources(settings: Settings, clock: Clock) -> dict[str, list[Source]]:
+    """The LSL source of every bed."""
+    # Loads liblsl, which an engine that is given its sources can do without.
+    from monitor.sources.lsl import LslSource
+
+    return {bed.name: [LslSource(bed=bed, settings=settings.lsl, clock=clock)] for bed in settings.bed}
+
+
+def lsl_outputs(models: Models) -> list[Output]:
+    """Scores and events of every bed over LSL."""
+    from monitor.outputs.lsl import ScoreOutlets  # as above
+
+    return [ScoreOutlets(beds={bed: [item.spec for item in bundles] for bed, bundles in models.bundles.items()})]
+
+
+def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:
+    """Makes session databases under the state folder.
+
+    Args:
+        state: State folder.
+        bundles: By bed, in order of preference.
+    """
+
+    def open_writer(start: SessionStart) -> Writer:
+        bed = start.bed
+        meta = SessionMeta(
+            session=start.session,
+            bed=bed.name,
+            subject=bed.subject,
+            created_utc=start.utc,
+            clock_offset=start.utc - start.at,
+            provenance=Provenance.LIVE,  # how it was recorded; each stream says what its signal is
+            settings=bed,
+            continues=start.continues,
+        )
+        path = session_path(state_dir=state, bed=bed.name, subject=bed.subject, utc=start.utc)
+        return SessionWriter(path=path, meta=meta, bundles=bundles[bed.name])
+
+    return open_writer
