@@ -36,7 +36,7 @@ class Artefact:
     | drift | the baseline rises by a sine-squared bump and comes back | its height, in the unit |
     | jitter | stamps scatter evenly; beyond half a period they step backwards | largest error in seconds |
     | clock_jump | the device clock is set: all stamps from the onset on are off, for ever | by how much, in seconds |
-    | mains | hum at 50 Hz with a third harmonic of a fifth of its height is added | its amplitude, in the unit |
+    | mains | hum at 50 Hz is added, with a third harmonic where the rate carries it | its amplitude, in the unit |
 
     Raises:
         MonitorError: If the kind or modality is unknown, or the span or size is impossible.
@@ -106,18 +106,19 @@ def apply_artefacts(
         elif artefact.kind == "jitter":
             stamps[on] += artefact.size * _scatter(seed, index, first, count)[on]
         else:
-            values[on] += artefact.size * _shape(artefact, seed, index, since[on], true_time[on])
+            values[on] += artefact.size * _shape(artefact, seed, index, since[on], true_time[on], rate_hz)
     return values[kept].astype(np.float32), stamps[kept]
 
 
-def _shape(artefact: Artefact, seed: int, index: int, since: FloatArray, t: FloatArray) -> FloatArray:
+def _shape(artefact: Artefact, seed: int, index: int, since: FloatArray, t: FloatArray, rate_hz: float) -> FloatArray:
     """What is added to the signal (n,), for unit size."""
     if artefact.kind == "motion":
         return motion_waveform(generator(seed, Purpose.ARTEFACT, index), since, artefact.duration_s)
     if artefact.kind == "drift":
         return np.asarray(np.sin(np.pi * since / artefact.duration_s) ** 2)
     hum = 2 * np.pi * MAINS_HZ * t
-    return np.asarray(np.sin(hum) + 0.2 * np.sin(3 * hum))
+    third = 0.2 if rate_hz / 2 > 3 * MAINS_HZ else 0.0
+    return np.asarray(np.sin(hum) + third * np.sin(3 * hum))
 
 
 def _scatter(seed: int, index: int, first: int, count: int) -> NDArray[np.float64]:

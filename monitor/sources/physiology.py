@@ -158,10 +158,13 @@ class Body:
     Args:
         seed: The patient's seed.
         profile: The subject.
-        responses: Gives every answer whose event begins before a time in seconds, in order of onset.
+        responses: Called with (start, stop, memory) in seconds, gives the answers to all events that begin before
+            `stop` and end at most `memory` before `start`, always in the same order.
     """
 
-    def __init__(self, *, seed: int, profile: Profile, responses: Callable[[float], Sequence[Response]]) -> None:
+    def __init__(
+        self, *, seed: int, profile: Profile, responses: Callable[[float, float, float], Sequence[Response]]
+    ) -> None:
         self._seed = seed
         self._profile = profile
         self._responses = responses
@@ -182,15 +185,11 @@ class Body:
     def effect(self, effect: Effect, t: FloatArray) -> FloatArray:
         """Sum of all answers in one variable at ascending times (n,) in seconds: (n,), in the units of `Effect`."""
         total = np.zeros(len(t))
-        for response in self.active(float(t[0]), float(t[-1]), RESPONSE_MEMORY_S):
+        for response in self._responses(float(t[0]), float(t[-1]), RESPONSE_MEMORY_S):
             course = response.courses.get(effect)
             if course is not None and course.gain:
                 total += course(t - response.onset, response.duration)
         return total
-
-    def active(self, start: float, stop: float, memory_s: float) -> list[Response]:
-        """Answers whose events began by `stop` and ended at most `memory_s` before `start`."""
-        return [r for r in self._responses(stop) if r.onset + r.duration + memory_s >= start]
 
     def skin_responses(self, k: int) -> tuple[FloatArray, FloatArray]:
         """Onsets (s) and amplitudes (uS) of every SCR that can still be seen in block `k`."""
@@ -205,7 +204,7 @@ class Body:
             onsets.extend(i * BLOCK_S + np.sort(rng.uniform(0, BLOCK_S, count)))
             scale = 0.15 * np.sqrt(self._profile.skin_level_us / 4.0)
             sizes.extend(scale * np.exp(rng.normal(0.0, 0.6, count)))
-        for response in self.active(start, stop, _SCR_MEMORY_S):
+        for response in self._responses(start, stop, _SCR_MEMORY_S):
             for onset, size in response.scrs:
                 if start - _SCR_MEMORY_S < onset < stop:
                     onsets.append(onset)

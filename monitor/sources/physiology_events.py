@@ -8,6 +8,7 @@ e59057).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -120,13 +121,17 @@ def _check_span(what: str, onset_s: float, duration_s: float) -> None:
 
 
 class _Happening(Protocol):
-    """Anything with an onset."""
+    """Anything with an onset and an end."""
 
     @property
     def onset_s(self) -> float: ...
 
+    @property
+    def duration_s(self) -> float: ...
+
 
 H = TypeVar("H", bound=_Happening)
+_ONSET: Final = attrgetter("onset_s")
 
 
 class Schedule(Generic[H]):
@@ -140,6 +145,7 @@ class Schedule(Generic[H]):
         self._source: Iterator[H] = events
         self._drawn: list[H] = []
         self._exhausted = False
+        self._longest_s = 0.0
 
     def until(self, t: float) -> Sequence[H]:
         """All events with an onset before `t`, in order of onset."""
@@ -149,14 +155,23 @@ class Schedule(Generic[H]):
                 self._exhausted = True
             else:
                 self._drawn.append(event)
-        if self._drawn and self._drawn[-1].onset_s >= t:
-            return [event for event in self._drawn if event.onset_s < t]
-        return self._drawn
+                self._longest_s = max(self._longest_s, event.duration_s)
+        return self._drawn[: bisect_left(self._drawn, t, key=_ONSET)]
+
+    def overlapping(self, start: float, stop: float, memory_s: float = 0.0) -> list[tuple[int, H]]:
+        """Events, with their numbers, that begin before `stop` and end at most `memory_s` before `start`."""
+        past = self.until(stop)
+        first = bisect_left(past, start - memory_s - self._longest_s, key=_ONSET)
+        return [
+            (number, event)
+            for number, event in enumerate(past[first:], start=first)
+            if event.onset_s + event.duration_s + memory_s >= start
+        ]
 
 
 def fixed_schedule(events: Sequence[H]) -> Schedule[H]:
     """A schedule of exactly these events."""
-    return Schedule(iter(sorted(events, key=attrgetter("onset_s"))))
+    return Schedule(iter(sorted(events, key=_ONSET)))
 
 
 def endless_pain(seed: int, rest_s: float) -> Iterator[PainEpisode]:

@@ -43,14 +43,14 @@ class Sensors:
         seed: The patient's seed.
         profile: The subject.
         body: What is measured.
-        movements: Gives all movements that begin before a time in seconds.
+        movements: Called with (start, stop) in seconds, gives the movements that overlap that stretch.
         rates_hz: Sampling rate by modality.
     """
 
     seed: int
     profile: Profile
     body: Body
-    movements: Callable[[float], list[Movement]]
+    movements: Callable[[float, float], list[Movement]]
     rates_hz: Mapping[str, float]
     _wander: dict[str, SineMixture] = field(default_factory=dict, init=False)
 
@@ -195,7 +195,7 @@ class Sensors:
     def _motion(self, modality: str, t: FloatArray) -> FloatArray:
         """Sum of what movements do to a sensor, about unit size, zero where nothing moves."""
         total = np.zeros(len(t))
-        for movement in self.movements(float(t[-1])):
+        for movement in self.movements(float(t[0]), float(t[-1])):
             begin, end = np.searchsorted(t, (movement.onset, movement.onset + movement.duration))
             if begin == end:
                 continue

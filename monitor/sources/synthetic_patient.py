@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Final
 
@@ -39,6 +40,9 @@ DEFAULT_RATES_HZ: Final[Mapping[str, float]] = MappingProxyType(
 )
 
 _CACHED_BLOCKS: Final = 3
+
+_MOTION_SHARE: Final[Mapping[str, float]] = MappingProxyType({"movement": 1.0, "effort": 0.25, "startle": 0.3})
+"""How much a confounder moves the sensors."""
 
 
 def patient_seed(part: str, number: int) -> int:
@@ -104,8 +108,9 @@ class SyntheticPatient:
         self._confounders = (
             Schedule(endless_confounders(self.seed)) if confounders is None else fixed_schedule(confounders)
         )
-        self._pain_responses: list[Response] = []
-        self._confounder_responses: list[Response] = []
+        # An answer is a pure function of its event's number; a few hundred outlast any block's needs.
+        self._pain_response = lru_cache(maxsize=256)(partial(pain_response, self.seed, self._profile.strengths))
+        self._other_response = lru_cache(maxsize=256)(partial(confounder_response, self.seed, self._profile.strengths))
         self._body = Body(seed=self.seed, profile=self._profile, responses=self._responses)
         self._sensors = Sensors(
             seed=self.seed,
@@ -145,10 +150,9 @@ class SyntheticPatient:
         level = np.zeros(len(times))
         if len(times):
             start, stop = float(times.min()), float(times.max())
-            for episode in self._episodes.until(np.nextafter(stop, np.inf)):
-                if episode.end_s > start:
-                    on = (times >= episode.onset_s) & (times < episode.end_s)
-                    level[on] = np.maximum(level[on], episode.level)
+            for _, episode in self._episodes.overlapping(start, float(np.nextafter(stop, np.inf))):
+                on = (times >= episode.onset_s) & (times < episode.end_s)
+                level[on] = np.maximum(level[on], episode.level)
         return level
 
     def beats_until(self, t: float) -> FloatArray:
@@ -217,22 +221,21 @@ class SyntheticPatient:
                 self._blocks.popitem(last=False)
         return block
 
-    def _responses(self, t: float) -> list[Response]:
-        """Answers to all that began before `t`."""
-        strengths = self._profile.strengths
-        pain, other = self._episodes.until(t), self._confounders.until(t)
-        for index in range(len(self._pain_responses), len(pain)):
-            self._pain_responses.append(pain_response(self.seed, strengths, index, pain[index]))
-        for index in range(len(self._confounder_responses), len(other)):
-            self._confounder_responses.append(confounder_response(self.seed, strengths, index, other[index]))
-        return self._pain_responses[: len(pain)] + self._confounder_responses[: len(other)]
+    def _responses(self, start: float, stop: float, memory_s: float) -> list[Response]:
+        """Answers to all that begins before `stop` and ends at most `memory_s` before `start`."""
+        pain = [self._pain_response(*event) for event in self._episodes.overlapping(start, stop, memory_s)]
+        return pain + [self._other_response(*event) for event in self._confounders.overlapping(start, stop, memory_s)]
 
-    def _movements(self, t: float) -> list[Movement]:
-        """Movements, and what of startle and effort reaches the sensors, that began before `t`."""
-        share = {"movement": 1.0, "effort": 0.25, "startle": 0.3}
+    def _movements(self, start: float, stop: float) -> list[Movement]:
+        """Movements that overlap a stretch of time, and what of effort and startle reaches the sensors."""
         return [
-            Movement(index=i, onset=c.onset_s, duration=c.duration_s, size=share[c.kind] * c.strength)
-            for i, c in enumerate(self._confounders.until(t))
+            Movement(
+                index=number,
+                onset=event.onset_s,
+                duration=event.duration_s,
+                size=_MOTION_SHARE[event.kind] * event.strength,
+            )
+            for number, event in self._confounders.overlapping(start, stop)
         ]
 
 
