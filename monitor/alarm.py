@@ -183,7 +183,7 @@ class _PainLevel:
         self.reset()
         return self.condition.clear(moment, f"Index below {self._off:g} for {self._off_after_s:g} s")
 
-    def give_up(self, moment: _Moment, why: str) -> list[AlarmEvent]:
+    def abandon(self, moment: _Moment, why: str) -> list[AlarmEvent]:
         """End what nobody can judge any longer."""
         self.reset()
         return self.condition.clear(moment, f"Pain can no longer be judged ({why})")
@@ -195,7 +195,7 @@ class AlarmManager:
     Args:
         bed: Name of the bed.
         settings: Limits and delays.
-        session: Namespace of the event ids: the same session and onset give the same id, also in a replay.
+        session: Namespace of the event ids: the same session and onset make the same id, also in a replay.
     """
 
     def __init__(self, *, bed: str, settings: AlarmSettings, session: uuid.UUID) -> None:
@@ -320,7 +320,7 @@ class AlarmManager:
         if self._frozen_s <= self._settings.freeze_s or not engaged:
             return []
         why = ", ".join(score.absent) or index.fast_withheld or Reason.NOT_CALIBRATED.value
-        events = [event for level in engaged for event in level.give_up(moment, why)]
+        events = [event for level in engaged for event in level.abandon(moment, why)]
         if score.absent and not self._is_quiet(score):
             events += self._raise_unscorable(moment, why)
         return events
