@@ -29,6 +29,7 @@ from monitor.session_rows import (
     StreamOpened,
     Tick,
     columns,
+    decode_real,
     decode_samples,
     decode_stamps,
 )
@@ -265,10 +266,10 @@ class SessionReader:
                 chunk = Chunk(
                     stream=key,
                     samples=decode_samples(packing, blob, n, channels),
-                    stamps=decode_stamps(n, t_first, rate, residuals),
-                    arrival=arrival,
+                    stamps=decode_stamps(n, decode_real(t_first), rate, residuals),
+                    arrival=decode_real(arrival),
                     lost=lost,
-                    clock_offset=offset,
+                    clock_offset=decode_real(offset),
                 )
                 yield Entry(seq=seq, item=chunk)
 

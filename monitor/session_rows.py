@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import struct
 import types
 import zlib
 from collections.abc import Callable, Mapping
@@ -169,15 +170,18 @@ def restore(hint: Any, value: Any) -> Any:
     return float(value) if hint is float else value
 
 
-def _encode_real(value: float | None) -> SqlValue:
-    # SQLite turns NaN into NULL; as text it survives in a REAL column.
+def encode_real(value: float | None) -> SqlValue:
+    """A float64 for a REAL column. SQLite turns NaN into NULL and -0.0 into 0.0: those two go in as their bytes."""
     if value is None:
         return None
-    return "nan" if math.isnan(value) else float(value)
+    if math.isnan(value) or (value == 0.0 and math.copysign(1.0, value) < 0):
+        return struct.pack("<d", value)
+    return float(value)
 
 
-def _decode_real(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
+def decode_real(value: Any) -> Any:
+    """What `encode_real` was given."""
+    return float(struct.unpack("<d", value)[0]) if isinstance(value, bytes) else value
 
 
 def _encode_reals(value: tuple[float, ...] | None) -> SqlValue:
@@ -194,7 +198,7 @@ def _codec(hint: Any) -> Codec:
     optional = get_origin(hint) in (Union, types.UnionType) and len(options) == 1
     inner = options[0] if optional else hint
     if inner is float:
-        return Codec("REAL", _encode_real, _decode_real)
+        return Codec("REAL", encode_real, decode_real)
     if inner in (int, bool):
         return Codec(
             "INTEGER",

@@ -41,6 +41,8 @@ from monitor.session_rows import (
     RecordingGap,
     SqlValue,
     StreamOpened,
+    Tick,
+    encode_real,
     encode_row,
     encode_samples,
     encode_stamps,
@@ -238,8 +240,9 @@ class SessionWriter:
         packing, blob = encode_samples(chunk.samples)
         channels = chunk.samples.shape[1] if chunk.samples.ndim == 2 else 0
         values = (
-            *(self._stream_seq[chunk.stream], first_index, n, channels, t_first, rate, residuals, packing, blob),
-            *(float(chunk.arrival), int(chunk.lost), float(chunk.clock_offset)),
+            *(self._stream_seq[chunk.stream], first_index, n, channels),
+            *(encode_real(t_first), rate, residuals, packing, blob),
+            *(encode_real(chunk.arrival), int(chunk.lost), encode_real(chunk.clock_offset)),
         )
         self._append("chunk", values, chunk.arrival, samples=n)
 
@@ -253,7 +256,7 @@ class SessionWriter:
         """Take down that the pipeline was told the time."""
         self._commit_if_due()
         if self._ready(now):
-            self._append("tick", (float(now),), now)
+            self._append("tick", encode_row(Tick(now=now)), now)
 
     def events(self, events: Iterable[Event], *, external: bool = False) -> None:
         """Take down what came of the last input.

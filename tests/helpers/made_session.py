@@ -190,6 +190,7 @@ def one_event_of_each_kind() -> list[Event]:
         made_score(1),
         made_score(2, absent=("EDA:gap", "EDA:warming_up")),
         made_index(1),
+        made_index(3, fast=float("nan"), slow=-0.0),
         made_index(2, withheld="half_empty"),
         made_alarm(3.0),
         made_alarm(4.0, Presence.OFF, index=None, causes=()),

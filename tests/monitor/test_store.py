@@ -125,7 +125,11 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, Chunk) and isinstance(b, Chunk):
         arrays = a.samples.tobytes() == b.samples.tobytes() and a.stamps.tobytes() == b.stamps.tobytes()
         rest = ("stream", "arrival", "lost", "clock_offset")
-        return arrays and a.samples.shape == b.samples.shape and all(getattr(a, f) == getattr(b, f) for f in rest)
+        return (
+            arrays
+            and a.samples.shape == b.samples.shape
+            and all(repr(getattr(a, f)) == repr(getattr(b, f)) for f in rest)
+        )
     return type(a) is type(b) and repr(a) == repr(b)
 
 
@@ -148,7 +152,8 @@ def test_the_log_comes_back_in_its_order_and_equal(tmp_path: Path) -> None:
     writer.stream(info, 0.0)
     writer.stream(other, 0.25)
     put += [StreamOpened(info=info, at=0.0), StreamOpened(info=other, at=0.25)]
-    for chunk in (made_chunk(0.0), wide, made_chunk(1.0, 0)):
+    zero = made_chunk(0.0, 1, stamps=np.array([-0.0]), arrival=-0.0, clock_offset=-0.0)
+    for chunk in (made_chunk(0.0), wide, made_chunk(1.0, 0), zero):
         writer.chunk(chunk)
         put.append(chunk)
     writer.command(command)
