@@ -115,6 +115,8 @@ class Pipeline:
             self._drop(known)
         if info.modality is None or info.channels != 1:
             return [self._stream_event(info, StreamEventKind.OPENED, at, info.unused or "shown, serves no model")]
+        # A stream that has just been opened is waited for as if it had just spoken.
+        self._last_arrival[info.key] = at
         buffer = StreamBuffer(info, seconds=self._buffer_s)
         self._buffers[info.key] = buffer
         self._by_modality[info.modality] = buffer
@@ -246,8 +248,8 @@ class Pipeline:
         return StreamEvent(bed=self.bed.name, stream=info.key, kind=kind, t=t, detail=detail)
 
     def _silent(self, buffer: StreamBuffer) -> bool:
-        last = self._last_arrival.get(buffer.info.key)
-        return last is None or self._now - last > max(SILENT_S, self.bed.allowed_lateness_s)
+        last = self._last_arrival[buffer.info.key]
+        return self._now - last > max(SILENT_S, self.bed.allowed_lateness_s)
 
     def _skin_temperature(self, t_end: float) -> float | None:
         """Skin temperature in degC some seconds before a window's end, where the bed has a sensor.
@@ -377,7 +379,6 @@ class Pipeline:
 
     def _finish(self, k: int, assessment: Assessment, events: list[Event]) -> None:
         """Score one window, or say why not; then index, alarm and calibration follow from it."""
-        t_end = assessment.t_end
         t_rel = k * self._grid.hop_s
         prepared = [assessment.inputs(position, self._calibration) for position in range(len(self._plans))]
         chosen = self._chooser.choose([not item.reasons for item in prepared])
@@ -399,7 +400,7 @@ class Pipeline:
                 logits = self._runner.score(spec.name, item.arrays).logits
                 probability = probabilities(spec, logits)
             # Whatever a graph or its runtime raises costs this window only: the path to the alarm must survive it.
-            except Exception:
+            except Exception:  # noqa: BLE001
                 _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
                 absent, logits, probability = (str(Reason.MODEL_FAULT),), None, None
         return Score(

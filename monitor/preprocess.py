@@ -126,12 +126,12 @@ class StreamBuffer:
             return Reason.NO_DATA
         if newest < last - STAMP_TICK:
             return Reason.NO_DATA if silent else Reason.LATE
-        inside = [s for s in timeline.segments if s.believed and s.t_last >= first and s.t_first <= last]
-        if inside and inside[0] is timeline.segments[0] and inside[0].cause is StreamEventKind.OPENED:
-            if inside[0].t_first > first and len(inside) == 1:
-                return Reason.STARTING
-        if not inside and timeline.segments[0].t_first > last:
+        oldest = timeline.segments[0]
+        if oldest.cause is StreamEventKind.OPENED and oldest.t_first > first and oldest.t_last >= last:
             return Reason.STARTING
+        if oldest.t_first > last:
+            return Reason.STARTING
+        inside = [s for s in timeline.segments if s.believed and s.t_last >= first and s.t_first <= last]
         if any(s.cause is StreamEventKind.NOT_FINITE for s in inside):
             return Reason.NOT_FINITE
         return Reason.GAP

@@ -11,6 +11,7 @@ sorted or invented to close the hole.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -227,7 +228,7 @@ class Timeline:
     ) -> int:
         """Accept samples until the chunk, the run or the segment ends; return the next position."""
         fit = self._fit
-        assert fit is not None  # noqa: S101 - `_begin` has made one
+        assert fit is not None
         segment = self.segments[-1]
         threshold = max(1.5 * fit.estimate.period, self._threshold_floor)
         pieces: list[FloatArray] = []
@@ -398,5 +399,5 @@ def _runs(count: int, finite: np.ndarray | None) -> Iterator[tuple[int, int, boo
         return
     edges = np.flatnonzero(np.diff(finite.astype(np.int8))) + 1
     bounds = [0, *edges.tolist(), count]
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         yield start, stop, bool(finite[start])
