@@ -69,6 +69,8 @@ MAINS_SHARE: Final = 0.5
 MAINS_MIN_RMS_MV: Final = 0.005
 """Hum below this may dominate a resting muscle without hiding a contraction."""
 CLIP_SAMPLES: Final = 5
+"""Equal samples at the extreme that make a clipped crest, and three times what is usual in the window: a device may
+repeat each sample."""
 CLIP_STEP_QUANTA: Final = 3.0
 """A smooth crest slows down before its flat top, at coarse resolution to single steps of the converter; a clipped
 one arrives there by at least so many steps, and no slower than the signal usually moves."""
@@ -173,6 +175,7 @@ def _is_saturated(window: FloatArray, rails: tuple[float, float] | None, *, gues
     steps = np.abs(np.diff(window))
     moving = steps[steps > 0]
     jump = max(CLIP_STEP_QUANTA * float(moving.min()), float(np.median(moving)))
+    usual = float(np.median(np.diff(np.flatnonzero(steps), prepend=-1)))  # length of a run of equal samples
     for extreme in (low, high):
         at = np.flatnonzero(window == extreme)
         if len(at) < CLIP_SAMPLES:
@@ -180,7 +183,7 @@ def _is_saturated(window: FloatArray, rails: tuple[float, float] | None, *, gues
         breaks = np.flatnonzero(np.diff(at) > 1)
         starts = at[np.concatenate(([0], breaks + 1))]
         ends = at[np.concatenate((breaks, [len(at) - 1]))]
-        long = ends - starts + 1 >= CLIP_SAMPLES
+        long = ends - starts + 1 >= max(CLIP_SAMPLES, 3.0 * usual if usual > 1.0 else 0.0)
         for start, end in zip(starts[long], ends[long], strict=True):
             entered = start > 0 and steps[start - 1] >= jump
             left = end < len(steps) and steps[end] >= jump

@@ -154,7 +154,10 @@ def test_eda_range_then_recovery() -> None:
     assert Reason.OUT_OF_RANGE in window_at("EDA", values, 4.0, 20.0).reasons
     # The window begins within 5 s of the artefact ...
     assert window_at("EDA", values, 4.0, 20.0 + WINDOW_S + 4.75).reasons == (Reason.ARTEFACT,)
-    # ... and beyond.
+    # ... and one reason is enough where the window itself has an artefact.
+    values[72] = 0.0
+    assert window_at("EDA", values, 4.0, 18.0 + WINDOW_S + 1.0).reasons == (Reason.OUT_OF_RANGE,)
+    # Beyond the 5 s it passes.
     assert window_at("EDA", values, 4.0, 20.0 + WINDOW_S + 5.0).usable
 
 
@@ -236,6 +239,23 @@ def test_coarse_converters_are_not_clipping(bits: int) -> None:
         assert Reason.SATURATED not in window_at(modality, np.round(values / step) * step, 1000.0, 9.0).reasons
 
 
+@pytest.mark.parametrize("times", [5, 8])
+def test_repeated_samples_are_not_clipping(times: int) -> None:
+    for modality, values in (("ECG", ecg(100.0, 10.0)), ("BVP", bvp(64.0, 10.0))):
+        rate_hz = times * (100.0 if modality == "ECG" else 64.0)
+        held = np.repeat(values, times)
+        assert Reason.SATURATED not in window_at(modality, held, rate_hz, 9.0).reasons
+        clipped = np.minimum(held, 0.3)
+        assert Reason.SATURATED in window_at(modality, clipped, rate_hz, 9.0).reasons
+
+
+def test_a_crest_that_stands_still_for_a_moment_is_not_clipped() -> None:
+    values = bvp(1000.0, 10.0)  # fine steps, all slower near the crest than elsewhere
+    top = int(np.argmax(values[5000:9000])) + 5000
+    values[top - 3 : top + 4] = values[top]
+    assert Reason.SATURATED not in window_at("BVP", values, 1000.0, 9.0).reasons
+
+
 # BVP and EMG ---------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +284,8 @@ def test_emg_rules(rate_hz: float) -> None:
     for mains in (50.0, 60.0):
         hum = muscle + 0.2 * np.sin(2 * np.pi * mains * t)
         assert window_at("EMG", hum, rate_hz, 9.0).reasons == (Reason.MAINS,)
+    quiet = 0.02 * muscle + 0.003 * np.sin(2 * np.pi * 50 * t)  # hum dominates, but is too weak to hide anything
+    assert window_at("EMG", quiet, rate_hz, 9.0).usable
     assert Reason.OUT_OF_RANGE in window_at("EMG", 1000 * muscle, rate_hz, 9.0).reasons
     assert window_at("EMG", 1e-4 * muscle, rate_hz, 9.0).reasons == (Reason.FLAT,)
     assert Reason.SATURATED in window_at("EMG", np.clip(muscle, -0.03, 0.03), rate_hz, 9.0).reasons
