@@ -30,6 +30,12 @@ LONGEST_GAP_S: Final = 600.0
 LARGEST_STEP_BACK_S: Final = 5.0
 """Stamps that fall back by more are a clock that jumped; by less, samples out of order."""
 
+_PLAIN_STEP_S: Final = 1.0
+"""Steps up to this are neither gaps nor jumps worth a second look."""
+
+_Entry: TypeAlias = tuple[float, int, Chunk | Command]
+"""When, order among what happens at the same time, and what."""
+
 ReplayItem: TypeAlias = tuple[float, Chunk | Command | None]
 """When it happens in stream time, and a chunk, a marker from the recording, or None for a tick."""
 
@@ -95,10 +101,12 @@ def replay_chunks(
             todo=f"The recording is {duration(recording):.1f} s long",
         )
     delays = skew or {}
-    runs = [_chunks(track, order=1 + i, skew=delays.get(track.stream, 0.0)) for i, track in enumerate(tracks)]
+    runs: list[Iterator[_Entry]] = [
+        _chunks(track, order=1 + i, skew=delays.get(track.stream, 0.0)) for i, track in enumerate(tracks)
+    ]
     first = min(float(track.arrivals[0]) for track in tracks if len(track.arrivals))
     last = max(float(track.arrivals[-1]) for track in tracks if len(track.arrivals))
-    markers = (
+    markers: Iterator[_Entry] = (
         (at, 0, Command(action="marker", at=at, actor="recording", args={"kind": "note", "text": text}))
         for at, text in ((float(snap(t)), text) for t, text in recording.markers)
         if first <= at <= last
@@ -317,11 +325,15 @@ def _times(signal: Signal, rate_hz: float) -> tuple[FloatArray, FloatArray]:
         return stamps, stamps
     stamps = snap(signal.stamps)
     steps = np.diff(stamps)
-    jumps = (steps > LONGEST_GAP_S) | (steps < -LARGEST_STEP_BACK_S)
-    if not jumps.any():
-        return stamps, np.maximum.accumulate(stamps)
-    # Arrivals take one period where the stamps jump, so that a file is not silent for the length of the jump.
-    shift = np.concatenate([[0.0], np.cumsum(np.where(jumps, 1.0 / rate_hz - steps, 0.0))])
+    # What has to be added to the stamps from each sample on, for arrivals that do not follow a clock that jumps.
+    shift = np.zeros(len(stamps))
+    for index in np.flatnonzero((steps > _PLAIN_STEP_S) | (steps < -LARGEST_STEP_BACK_S)):
+        before = stamps[index] + shift[index]
+        if 0.0 <= stamps[index + 1] - before <= LONGEST_GAP_S:
+            if shift[index] != 0.0:
+                shift[index + 1 :] = 0.0  # the clock has come back to where it would have been
+        elif steps[index] > LONGEST_GAP_S or steps[index] < 0.0:
+            shift[index + 1 :] = before + 1.0 / rate_hz - stamps[index + 1]
     return stamps, np.maximum.accumulate(snap(stamps + shift))
 
 
