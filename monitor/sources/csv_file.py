@@ -65,6 +65,12 @@ def read_csv(path: Path) -> Recording:
     text, whole = complete_lines(data)
     if not whole:
         notes.append("the file does not end with a whole line: its last line is left out")
+    if not text.strip():
+        raise SourceError(
+            "holds no whole line" + "".join(f"; {note}" for note in notes),
+            where=str(path),
+            todo="Fetch it again" if fault else "Expected a line of names and one line a sample",
+        )
     layout = _layout(text, where=str(path))
     cells = split_cells(layout.body, delimiter=layout.delimiter.encode(), columns=len(layout.names))
     if cells.malformed:
