@@ -129,9 +129,39 @@ def duration(recording: Recording) -> float:
     for signal in recording.signals:
         rate_hz = signal.candidate.rate_hz
         if rate_hz and len(signal.samples):
-            _, arrivals = _times(signal, rate_hz)
+            _, arrivals = sample_times(signal, rate_hz)
             ends.append(float(arrivals[-1]) + 1.0 / rate_hz)
     return max(ends)
+
+
+def sample_times(signal: Signal, rate_hz: float) -> tuple[FloatArray, FloatArray]:
+    """Return when each sample of a signal was taken and when it is there, in seconds from the recording's zero.
+
+    Arrivals equal the stamps and never decrease; where the file's clock jumps by more than `LONGEST_GAP_S`, or back,
+    they go on at once, so that nobody waits for the length of the jump.
+
+    Args:
+        signal: The signal.
+        rate_hz: Its sampling rate, where the file states no stamps.
+
+    Returns:
+        Stamps and arrivals, (n,) each, snapped.
+    """
+    if signal.stamps is None:
+        stamps = snap(signal.t_first + np.arange(len(signal.samples)) / rate_hz)
+        return stamps, stamps
+    stamps = snap(signal.stamps)
+    steps = np.diff(stamps)
+    # What has to be added to the stamps from each sample on, for arrivals that do not follow a clock that jumps.
+    shift = np.zeros(len(stamps))
+    for index in np.flatnonzero((steps > _PLAIN_STEP_S) | (steps < -LARGEST_STEP_BACK_S)):
+        before = stamps[index] + shift[index]
+        if 0.0 <= stamps[index + 1] - before <= LONGEST_GAP_S:
+            if shift[index] != 0.0:
+                shift[index + 1 :] = 0.0  # the clock has come back to where it would have been
+        elif steps[index] > LONGEST_GAP_S or steps[index] < 0.0:
+            shift[index + 1 :] = before + 1.0 / rate_hz - stamps[index + 1]
+    return stamps, np.maximum.accumulate(snap(stamps + shift))
 
 
 class ReplaySource:
@@ -221,63 +251,6 @@ class ReplaySource:
         self._closed.set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlayStep:
-    """One chunk of one signal that a player has to send."""
-
-    due_s: float
-    """When to send it, in seconds from the start of playing."""
-    signal: Signal
-    samples: Float32Array
-    """(n,) in the file's unit."""
-    stamps_rel: FloatArray
-    """(n,) times of the samples, in seconds from the start of playing."""
-
-
-def play_schedule(
-    recording: Recording, *, start_s: float = 0.0, duration_s: float | None = None, chunk_s: float = 0.05
-) -> Iterator[PlayStep]:
-    """Yield what a device would send, signal by signal, ordered by the time to send it.
-
-    The start of playing is `start_s` of the recording. A chunk is due when its last sample is.
-
-    Raises:
-        SourceError: If a signal states no rate (see `recordings.state_rate`), or nothing lies in the span.
-    """
-    unrated = [signal.candidate.name for signal in recording.signals if not signal.candidate.rate_hz]
-    if unrated:
-        raise SourceError(
-            f"nobody states the sampling rate of {', '.join(repr(name) for name in unrated)}",
-            where=str(recording.path),
-            todo="State it: --rate 100",
-        )
-    tracks = [
-        _track(
-            signal,
-            rate_hz=signal.candidate.rate_hz or 0.0,
-            chunk_s=chunk_s,
-            start_s=start_s,
-            duration_s=duration_s,
-        )
-        for signal in recording.signals
-    ]
-    if not any(len(track.stamps) for track in tracks):
-        raise SourceError(
-            "nothing to play in this span",
-            where=str(recording.path),
-            todo=f"The recording is {duration(recording):.1f} s long",
-        )
-    by_key = {signal.candidate.key: signal for signal in recording.signals}
-    runs = [_chunks(track, order=i, skew=0.0) for i, track in enumerate(tracks)]
-    for at, _, chunk in heapq.merge(*runs, key=lambda entry: entry[:2]):
-        yield PlayStep(
-            due_s=at - start_s,
-            signal=by_key[chunk.stream],
-            samples=chunk.samples,
-            stamps_rel=snap(chunk.stamps - start_s),
-        )
-
-
 def _tracks(
     recording: Recording,
     streams: Sequence[StreamInfo],
@@ -304,7 +277,7 @@ def _tracks(
 def _track(
     signal: Signal, *, rate_hz: float, chunk_s: float, start_s: float | None, duration_s: float | None
 ) -> _Track:
-    stamps, arrivals = _times(signal, rate_hz)
+    stamps, arrivals = sample_times(signal, rate_hz)
     first = 0 if start_s is None else int(np.searchsorted(arrivals, start_s, side="left"))
     end = len(arrivals)
     if duration_s is not None:
@@ -316,25 +289,6 @@ def _track(
         arrivals=arrivals[first:end],
         chunk=max(1, round(chunk_s * rate_hz)),
     )
-
-
-def _times(signal: Signal, rate_hz: float) -> tuple[FloatArray, FloatArray]:
-    """Return stamps and arrivals of all samples of a signal, both snapped."""
-    if signal.stamps is None:
-        stamps = snap(signal.t_first + np.arange(len(signal.samples)) / rate_hz)
-        return stamps, stamps
-    stamps = snap(signal.stamps)
-    steps = np.diff(stamps)
-    # What has to be added to the stamps from each sample on, for arrivals that do not follow a clock that jumps.
-    shift = np.zeros(len(stamps))
-    for index in np.flatnonzero((steps > _PLAIN_STEP_S) | (steps < -LARGEST_STEP_BACK_S)):
-        before = stamps[index] + shift[index]
-        if 0.0 <= stamps[index + 1] - before <= LONGEST_GAP_S:
-            if shift[index] != 0.0:
-                shift[index + 1 :] = 0.0  # the clock has come back to where it would have been
-        elif steps[index] > LONGEST_GAP_S or steps[index] < 0.0:
-            shift[index + 1 :] = before + 1.0 / rate_hz - stamps[index + 1]
-    return stamps, np.maximum.accumulate(snap(stamps + shift))
 
 
 def _chunks(track: _Track, *, order: int, skew: float) -> Iterator[tuple[float, int, Chunk]]:

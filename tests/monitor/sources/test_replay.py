@@ -14,15 +14,12 @@ from hypothesis import strategies as st
 from monitor.errors import SourceError
 from monitor.sources.base import Candidate, Recording, Signal
 from monitor.sources.mapping import resolve
-from monitor.sources.recordings import state_rate
 from monitor.sources.replay import (
     LONGEST_GAP_S,
     TICK_S,
-    PlayStep,
     ReplayItem,
     ReplaySource,
     duration,
-    play_schedule,
     replay_chunks,
     replay_streams,
 )
@@ -235,30 +232,3 @@ def test_speeds_that_cannot_be_are_refused() -> None:
     for speed in (0.0, -1.0, math.nan):
         with pytest.raises(SourceError, match="not possible"):
             ReplaySource(recording=TAKE, streams=STREAMS, speed=speed)
-
-
-@settings(max_examples=20, deadline=None)
-@given(start_s=st.floats(0, 9), chunk_s=st.sampled_from([0.0, 0.05, 1.4]))
-def test_a_player_sends_every_sample_when_it_is_due(start_s: float, chunk_s: float) -> None:
-    steps: list[PlayStep] = list(play_schedule(TAKE, start_s=start_s, chunk_s=chunk_s))
-    due = [step.due_s for step in steps]
-    assert due == sorted(due)
-    for step in steps:
-        assert step.due_s >= 0.0
-        assert step.stamps_rel[-1] == pytest.approx(step.due_s, abs=2**-19)
-    whole = joined(list(replay_chunks(TAKE, STREAMS, start_s=start_s)))
-    for part in TAKE.signals:
-        mine = [step for step in steps if step.signal is part]
-        samples, stamps = whole[part.candidate.key]
-        np.testing.assert_array_equal(np.concatenate([step.samples for step in mine]), samples)
-        np.testing.assert_allclose(np.concatenate([s.stamps_rel for s in mine]) + start_s, stamps, atol=2**-19, rtol=0)
-
-
-def test_a_player_refuses_a_signal_without_a_rate() -> None:
-    bare = Signal(
-        candidate=Candidate(key="csv:ECG", name="ECG", source="csv"), samples=np.zeros(100, np.float32), t_first=0.0
-    )
-    take = recording(bare)
-    with pytest.raises(SourceError, match="--rate"):
-        next(play_schedule(take))
-    assert next(play_schedule(state_rate(take, 100.0))).due_s == pytest.approx(0.04, abs=1e-6)
