@@ -320,7 +320,7 @@ def _beat_likeness(wave: FloatArray, grid_hz: float) -> tuple[float, float]:
     if len(peaks) == 0 or likeness[peaks].max() <= 0.0:
         return 0.0, 0.0
     first = int(peaks[likeness[peaks] >= 0.8 * likeness[peaks].max()][0])  # the period, not a multiple of it
-    return float(shortest + first), float(likeness[first])
+    return float(shortest + first), min(float(likeness[first]), 1.0)
 
 
 def _judge_emg(window: FloatArray, rate_hz: float, metrics: dict[str, float]) -> list[Reason]:
