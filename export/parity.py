@@ -91,17 +91,20 @@ def compare(model: PainModel, graphs: Graphs, inputs: Arrays) -> list[Parity]:
     Raises:
         ParityError: If the names or shapes differ.
     """
-    expected, found = run_module(model, inputs), graphs.run(inputs)
+    return _compare(run_module(model, inputs), graphs.run(inputs))
+
+
+def _compare(expected: Arrays, found: Arrays) -> list[Parity]:
     if expected.keys() != found.keys():
         raise ParityError(f"the graphs give {sorted(found)}, the module {sorted(expected)}")
-    batch = len(next(iter(inputs.values())))
     results = []
     for name, b in expected.items():
         a = found[name]
         if a.shape != b.shape:
             raise ParityError(f"{name} has shape {a.shape} in the graph and {b.shape} in the module")
         error = float(np.max(np.abs(a - b)))
-        results.append(Parity(output=name, batch=batch, error=error, bound=1e-6 + 2e-5 * float(np.max(np.abs(b)))))
+        bound = 1e-6 + 2e-5 * float(np.max(np.abs(b)))
+        results.append(Parity(output=name, batch=len(b), error=error, bound=bound))
     return results
 
 
@@ -136,6 +139,7 @@ def check_mutations(
         ParityError: If a dead tensor would have passed.
     """
     inputs = make_inputs(shapes, 2)
+    found = graphs.run(inputs)
     state = model.state_dict()
     weakest = float("inf")
     for name in model.parity_probes() if names is None else names:
@@ -143,7 +147,7 @@ def check_mutations(
         with torch.no_grad():
             state[name].zero_()
         try:
-            ratio = max(result.ratio for result in compare(model, graphs, inputs))
+            ratio = max(result.ratio for result in _compare(run_module(model, inputs), found))
         finally:
             with torch.no_grad():
                 state[name].copy_(kept)

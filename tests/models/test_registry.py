@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+
+import models.crossmod_transformer
+from models.base import PainModel
+from models.checkpoint import load_checkpoint, save_checkpoint
+from models.registry import MODELS, create_model, list_models
+
+SAMPLES = 138
+
+
+def test_every_architecture_is_in_the_table() -> None:
+    found = {
+        value.architecture
+        for module in (models.crossmod_transformer,)
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, PainModel) and value is not PainModel
+    }
+    assert found == set(MODELS) == set(list_models())
+
+
+def test_an_unknown_architecture_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ValueError, match="crossmod-transformer"):
+        create_model("crossmod")
+
+
+@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_every_model_classifies_what_it_says_it_takes(name: str, classes: int) -> None:
+    model = create_model(name, classes=classes).eval()
+    inputs = {key: torch.zeros(2, 1, SAMPLES) for key in model.input_names}
+    with torch.inference_mode():
+        result = model(inputs)
+    assert result.logits.shape == (2, classes)
+    assert result.features.ndim == 2
+    assert model.parameter_count() > 0
+    assert model.flops(SAMPLES) > 0
+    assert set(model.parity_probes()) <= set(model.state_dict())
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_checkpoint_gives_the_same_model_back(name: str, tmp_path: Path) -> None:
+    model = create_model(name, classes=3)
+    inputs = {key: torch.randn(2, 1, SAMPLES) for key in model.input_names}
+    save_checkpoint(model, tmp_path / "sub" / "weights.pt")
+    again = load_checkpoint(tmp_path / "sub" / "weights.pt")
+    assert again.arguments == model.arguments
+    assert not again.training
+    with torch.inference_mode():
+        assert torch.equal(again(inputs).logits, model.eval()(inputs).logits)
+
+
+def test_a_bare_state_dict_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="no architecture"):
+        load_checkpoint(tmp_path / "weights.pt")
