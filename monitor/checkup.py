@@ -1,0 +1,123 @@
+"""Everything about a configuration that can be found wrong before a single sample arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.bundle import Bundle, BundleSpec, load_bundle
+from monitor.config import BedSettings, Settings, StreamSettings, load_settings
+from monitor.errors import BundleError, ConfigError, Problem, SourceError
+from monitor.sources.transfer import transfer_of
+from monitor.sources.units import canonical_unit, convert, known_units
+from monitor.types import parse_modality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """A configuration in which nothing is wrong, and what it amounts to."""
+
+    settings: Settings
+    notes: tuple[str, ...]
+    """One sentence for each thing that was looked at."""
+
+
+def check_config(path: Path) -> Checkup:
+    """Check a configuration with all that it refers to on this machine; looks at no network.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: With every problem at once, those of bundles, units and the LSL library included.
+    """
+    settings = load_settings(path)
+    notes: list[str] = []
+    problems: list[Problem] = []
+    try:
+        from monitor.sources.liblsl import pylsl
+    except SourceError as error:
+        problems.append(Problem("(system)", error.what, error.todo))
+    else:
+        notes.append(f"LSL library {pylsl.library_version() // 100}.{pylsl.library_version() % 100} is here")
+    for number, bed in enumerate(settings.bed):
+        key = f"bed[{number}]"
+        bundles, wrong = _bundles(bed, key)
+        problems += wrong
+        problems += unusable(bed, [bundle.spec for bundle in bundles], key)
+        notes += [_bundle_note(bed, bundle.spec) for bundle in bundles]
+        notes += [_stream_note(bed, stream) for stream in bed.stream]
+    if problems:
+        raise ConfigError(where=str(path), problems=problems)
+    return Checkup(settings=settings, notes=tuple(notes))
+
+
+def unusable(bed: BedSettings, bundles: list[BundleSpec], key: str) -> list[Problem]:
+    """Streams that can never serve what they are meant for, and bundles that can never score.
+
+    Args:
+        bed: The bed.
+        bundles: Its bundles.
+        key: Where the bed stands in the file, e.g. `bed[0]`.
+    """
+    problems = []
+    if not bed.stream:
+        problems.append(Problem(key, "the bed has no stream", "add a [[bed.stream]]; see `pain-monitor streams`"))
+    for position, stream in enumerate(bed.stream):
+        problems += _stream_problems(stream, bundles, f"{key}.stream[{position}]")
+    stated = {parse_modality(stream.modality) for stream in bed.stream if stream.modality is not None}
+    complete = all(stream.modality is not None for stream in bed.stream)
+    for spec in bundles:
+        missing = [item.modality for item in spec.inputs if item.modality not in stated]
+        if bed.stream and complete and missing:
+            what = f"{spec.name} needs {' and '.join(missing)}, which no stream of the bed brings"
+            problems.append(Problem(f"{key}.bundles", what, "add the stream, or choose another bundle"))
+    return problems
+
+
+def _bundles(bed: BedSettings, key: str) -> tuple[list[Bundle], list[Problem]]:
+    bundles: list[Bundle] = []
+    problems: list[Problem] = []
+    for position, name in enumerate(bed.bundles):
+        try:
+            bundles.append(load_bundle(name))
+        except BundleError as error:
+            problems.append(Problem(f"{key}.bundles[{position}]", f"{error.where}: {error.what}", error.todo))
+    return bundles, problems
+
+
+def _stream_problems(stream: StreamSettings, bundles: list[BundleSpec], key: str) -> list[Problem]:
+    problems = []
+    modality = parse_modality(stream.modality) if stream.modality is not None else None
+    if stream.unit is not None:
+        unit = canonical_unit(stream.unit)
+        if unit is None:
+            problems.append(Problem(f"{key}.unit", f"there is no unit '{stream.unit}'", f"one of {known_units()}"))
+        elif modality is not None and stream.gain is None and stream.transfer is None:
+            answer = convert(unit, modality)
+            if isinstance(answer, str):
+                problems.append(Problem(f"{key}.unit", answer))
+    if (
+        stream.transfer is not None
+        and modality is not None
+        and transfer_of(stream.transfer, modality, bits=stream.bits) is None
+    ):
+        problems.append(Problem(f"{key}.transfer", f"{stream.transfer} has no transfer function for {modality}"))
+    for spec in bundles:
+        for item in spec.inputs:
+            if item.modality == modality and isinstance(stream.rate_hz, float) and stream.rate_hz < item.min_rate_hz:
+                what = f"{stream.rate_hz:g} Hz is too low for {spec.name}"
+                problems.append(Problem(f"{key}.rate_hz", what, f"{item.min_rate_hz:g} Hz or more for {modality}"))
+    return problems
+
+
+def _bundle_note(bed: BedSettings, spec: BundleSpec) -> str:
+    return f"bed {bed.name}: bundle {spec.name} {spec.version} is whole (trained on {spec.training.data})"
+
+
+def _stream_note(bed: BedSettings, stream: StreamSettings) -> str:
+    parts = {"name": stream.name, "type": stream.type, "source_id": stream.source_id}
+    found = ", ".join(f"{key} '{value}'" for key, value in parts.items() if value is not None)
+    modality = stream.modality or "the modality that its name tells"
+    unit = stream.unit or "the unit that it states"
+    return f"bed {bed.name}: {modality} from the LSL stream with {found}, in {unit}"

@@ -1,0 +1,90 @@
+"""Words to a running engine: what happened, what the patient said, and that another patient has come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Bed = Annotated[str, typer.Option(help="Name of the bed; may be left out where only one is monitored.")]
+StateDir = Annotated[
+    Path | None, typer.Option(help="State folder of the engine, where its configuration names one (engine.state_dir).")
+]
+Actor = Annotated[str, typer.Option(help="Who says it, for the record; default: your user name.")]
+Kind = Literal["stimulus", "procedure", "movement", "drug", "note"]
+
+
+def marker(
+    text: Annotated[str, typer.Argument(help="What happened.")],
+    *,
+    kind: Annotated[Kind, typer.Option(help="What kind of event.")] = "note",
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Write into a running session that something happened to the patient, at this moment.
+
+    Example: `pain-monitor marker "turned to the left side" --kind movement`
+    """
+    _send("marker", {"kind": kind, "text": text}, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def nrs(
+    value: Annotated[float, typer.Argument(min=0.0, max=10.0, help="Pain that the patient reports, 0 to 10.")],
+    text: Annotated[str, typer.Argument(help="Anything to add.")] = "",
+    *,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Write a pain score that the patient reported (numeric rating scale, 0 to 10) into a running session.
+
+    Example: `pain-monitor nrs 6 "at rest"`
+    """
+    _send("nrs", {"value": value, "text": text}, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def new_session(
+    *,
+    subject: Annotated[str, typer.Option(help="Subject code: letters, digits, - _ and dot. Never a person's name.")],
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Tell a running engine that another subject has come: end the session, begin a new one, calibrate again.
+
+    Example: `pain-monitor new-session --subject P-017`
+    """
+    _send("new_session", {"subject": subject}, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def _send(action: str, args: dict[str, Any], *, bed: str, state_dir: Path | None, actor: str) -> None:
+    import getpass
+
+    from monitor.link import ControlClient
+    from monitor.store import state_folder
+
+    state = state_folder(str(state_dir) if state_dir is not None else "")
+    client = ControlClient(state_dir=state, bed=bed or _only_bed(state), actor=actor or getpass.getuser())
+    print(json.dumps(client.request(action, args)))
+
+
+def _only_bed(state: Path) -> str:
+    """Name of the one bed that has an engine.
+
+    Raises:
+        EngineError: If there is none, or several.
+    """
+    from monitor.errors import EngineError
+    from monitor.locks import holder
+
+    beds = [path.stem for path in sorted((state / "run").glob("*.lock"))]
+    monitored = [bed for bed in beds if holder(state=state, bed=bed) is not None]
+    if not monitored:
+        todo = "Start one with `pain-monitor daemon CONFIG`, or name its state folder with --state-dir"
+        raise EngineError("no engine is running here", where=str(state), todo=todo)
+    if len(monitored) > 1:
+        raise EngineError("several beds are monitored", todo=f"Say which with --bed: {', '.join(monitored)}")
+    return monitored[0]

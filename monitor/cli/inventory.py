@@ -1,0 +1,147 @@
+"""What there is: streams on the network, model bundles, and whether a configuration is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from monitor.bundle import BundleSpec
+    from monitor.sources.lsl_discovery import StreamReport
+
+
+def models(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a bundle on standard output.")] = False,
+) -> None:
+    """List the model bundles that come with the monitor: what each needs, says, and was trained on.
+
+    Name one in config.toml (`bundles = ["crossmod-eda-ecg"]`) or in `pain-monitor demo --bundle NAME`.
+    """
+    from monitor.bundle import load_bundle, shipped_bundles
+
+    specs = [load_bundle(name).spec for name in shipped_bundles()]
+    if as_json:
+        for spec in specs:
+            print(json.dumps(_summary(spec)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True)
+    for heading in ("name", "inputs", "classes", "parameters", "trained on", "alarms"):
+        table.add_column(heading, justify="right" if heading == "parameters" else "left")
+    for spec in specs:
+        table.add_row(
+            f"{spec.name}\n{spec.version}, {spec.architecture}",
+            "\n".join(f"{item.modality} ≥ {item.min_rate_hz:g} Hz, in {item.unit}" for item in spec.inputs),
+            "\n".join(f"{item.name} ({item.level:g})" for item in spec.classes),
+            f"{spec.parameters:,}",
+            f"{spec.training.data}\n({_origin(spec)})",
+            "may alarm" if spec.weights.alarm_eligible else "never alarms",
+        )
+    Console().print(table)
+
+
+def _origin(spec: BundleSpec) -> str:
+    return {
+        "simulated": "trained on simulated patients",
+        "random": "random weights: not trained",
+        "published": "published weights",
+        "trained": "trained on recordings",
+    }[spec.weights.head]
+
+
+def _summary(spec: BundleSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "architecture": spec.architecture,
+        "target": spec.target,
+        "inputs": [
+            {"modality": item.modality, "unit": item.unit, "min_rate_hz": item.min_rate_hz} for item in spec.inputs
+        ],
+        "classes": [{"name": item.name, "level": item.level} for item in spec.classes],
+        "parameters": spec.parameters,
+        "trained_on": spec.training.data,
+        "note": _origin(spec),
+        "alarm_eligible": spec.weights.alarm_eligible,
+        "intended_use": spec.intended_use,
+    }
+
+
+def check(config: Annotated[Path, typer.Argument(help="The configuration, e.g. config.toml.")]) -> None:
+    """Find everything wrong with a configuration, all at once: keys, limits, bundles and their hashes, units, LSL.
+
+    Exit code 0 where all is well, 3 otherwise. Nothing is started; what is on the network is shown by
+    `pain-monitor streams`.
+    """
+    from monitor.checkup import check_config
+
+    found = check_config(config)
+    for note in found.notes:
+        print(note)
+    count = len(found.settings.bed)
+    print(f"{config}: all is well ({count} bed{'s' if count != 1 else ''})")
+
+
+def streams(
+    *,
+    preview: Annotated[bool, typer.Option("--preview", help="Listen too: measured rate, range, loss, clock.")] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.5, max=120.0, help="How long to look; default 2, with --preview 7.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a stream on standard output.")] = False,
+) -> None:
+    """Show what LSL offers now, which modality each channel would become, and the lines to paste into config.toml.
+
+    With --preview it listens for a few seconds: a measured rate far from the claimed one, losses, a stamp that is
+    seconds away from the clock, or a range that makes no sense in the stated unit show what to mend first.
+
+    Nothing found? The device must stream on the same network, and a firewall may block UDP 16571 and TCP 16572-16604.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from monitor.sources.lsl_discovery import discover
+
+    log = Console(stderr=True)
+    look_s = seconds if seconds is not None else (7.0 if preview else 2.0)
+    with log.status(f"Looking at the network for {look_s:g} s ..."):
+        reports = discover(look_s, preview=preview)
+    if as_json:
+        for report in reports:
+            print(json.dumps(asdict(report)))
+        return
+    if not reports:
+        print("LSL offers no stream now. To try the monitor without a device: pain-monitor stream synthetic --lsl")
+    for report in reports:
+        print("\n".join(_stream_lines(report)))
+
+
+def _stream_lines(report: StreamReport) -> list[str]:
+    rate = f"{report.rate_claimed_hz:g} Hz" if report.rate_claimed_hz else "irregular"
+    provenance = f" · {report.provenance.value.upper()}" if report.provenance.value != "live" else ""
+    lines = [
+        f"{report.name}  (type '{report.type}', source_id '{report.source_id}', on {report.hostname}){provenance}",
+        f"    claims {rate}, {report.format}",
+    ]
+    if report.samples is not None:
+        measured = f"{report.rate_measured_hz:.2f} Hz" if report.rate_measured_hz is not None else "no rate"
+        lost = f"{report.lost} lost" if report.lost is not None else "loss unknown"
+        lines[-1] += f"; measured {measured} over {report.samples} samples, {lost}"
+        if report.stamp_minus_clock_s is not None:
+            lines[-1] += f", stamp minus clock {report.stamp_minus_clock_s:+.3f} s"
+    if report.problem:
+        lines.append(f"    {report.problem}")
+    for number, channel in enumerate(report.channels):
+        seen = f", {channel.low:.4g} to {channel.high:.4g}" if channel.low is not None else ""
+        bad = f", {channel.not_finite} not finite" if channel.not_finite else ""
+        becomes = channel.modality or "unknown"
+        lines.append(f"    channel {number} '{channel.label}', {channel.unit or 'no unit'}{seen}{bad} -> {becomes}")
+        lines += [f"        {line}" for line in channel.config.splitlines()]
+    return [*lines, ""]

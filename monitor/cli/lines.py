@@ -1,0 +1,228 @@
+"""What a score looks like in text: one readable line for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.types import (
+    AlarmEvent,
+    CalibrationEvent,
+    CalibrationState,
+    Event,
+    Marker,
+    PainIndex,
+    Presence,
+    Provenance,
+    Quality,
+    Score,
+    StreamEvent,
+    StreamEventKind,
+    WindowsSkipped,
+)
+
+RESEARCH_ONLY: Final = "model trained on simulated patients · RESEARCH USE ONLY"
+
+_SIGNALS: Final = {
+    Provenance.SIMULATED: "SIMULATED SIGNALS · ",
+    Provenance.REPLAY: "REPLAYED SIGNALS · ",
+    Provenance.LIVE: "",
+}
+
+_BANNER_EVERY: Final = 20
+"""Lines between two banners, so that every screenful has one."""
+
+_QUIET: Final = (StreamEventKind.SEGMENT, StreamEventKind.LATE, StreamEventKind.NOT_FINITE)
+"""What befalls streams often, and is seen in the reasons of the windows anyway."""
+
+Timestamp = Callable[[float, float], str]
+"""(stream clock, seconds from the origin) -> how a line writes it."""
+
+
+def local_time(utc_minus_stream: float) -> Timestamp:
+    """Local time of day, for live lines.
+
+    Args:
+        utc_minus_stream: UTC minus stream clock, in seconds.
+    """
+    return lambda t, _: datetime.fromtimestamp(t + utc_minus_stream).astimezone().strftime("%H:%M:%S")
+
+
+def recording_time(_: float, t_rel: float) -> str:
+    """Seconds from the origin, for replayed lines."""
+    return f"{t_rel:8.2f} s"
+
+
+def banner(provenance: Provenance) -> str:
+    """The notice that every screenful carries."""
+    return f"=== {_SIGNALS[provenance]}{RESEARCH_ONLY} ==="
+
+
+@dataclass(slots=True)
+class _Bed:
+    calibration: CalibrationEvent | None = None
+    alarms: dict[str, AlarmEvent] = field(default_factory=dict)
+    score: Score | None = None
+    index: PainIndex | None = None
+    t_end: float = 0.0
+    t_rel_minus_t: float = 0.0
+
+    def take(self, event: Event) -> None:
+        """Keep what the next line needs."""
+        if isinstance(event, Score):
+            self.score, self.index = event, None
+            self.t_end, self.t_rel_minus_t = event.t_end, event.t_rel - event.t_end
+        elif isinstance(event, PainIndex):
+            self.index = event
+        elif isinstance(event, CalibrationEvent):
+            self.calibration = event
+        elif isinstance(event, AlarmEvent):
+            if event.presence is Presence.OFF:
+                self.alarms.pop(event.condition, None)
+            else:
+                self.alarms[event.condition] = event
+
+
+class ScoreLines:
+    """Writes the events of beds as readable lines: one a window, and one for whatever else a person should see.
+
+    An index that is not calibrated to this subject is hollow and bears a `~`.
+
+    Args:
+        timestamp: How to write the time of a line.
+        several_beds: Each line names its bed.
+    """
+
+    def __init__(self, *, timestamp: Timestamp, several_beds: bool = False) -> None:
+        self._timestamp = timestamp
+        self._several = several_beds
+        self._beds: dict[str, _Bed] = {}
+        self._until_banner = 0
+
+    def add(self, bed: str, events: Sequence[Event]) -> list[str]:
+        """Return the lines that these events of one bed make."""
+        state = self._beds.setdefault(bed, _Bed())
+        lines: list[str] = []
+        for event in events:
+            if isinstance(event, Score):
+                lines += self._window(bed, state)
+            state.take(event)
+            if (text := _other(event)) is not None:
+                lines += self._window(bed, state)  # what happened belongs below the window that it came of
+                t = getattr(event, "t", state.t_end)  # a range of windows has no moment of its own
+                lines.append(self._head(bed, t, t + state.t_rel_minus_t) + text)
+        return lines + self._window(bed, state)
+
+    def _head(self, bed: str, t: float, t_rel: float) -> str:
+        return f"{self._timestamp(t, t_rel)}  " + (f"{bed}  " if self._several else "")
+
+    def _window(self, bed: str, state: _Bed) -> list[str]:
+        score, state.score = state.score, None
+        if score is None:
+            return []
+        parts = [_said(score, state.index), *map(_quality, score.quality), _calibration(state.calibration)]
+        if state.alarms:
+            parts.append("ALARM " + ", ".join(sorted(state.alarms)))
+        line = self._head(bed, score.t_end, score.t_rel) + "  ".join(part for part in parts if part)
+        if self._until_banner > 0:
+            self._until_banner -= 1
+            return [line]
+        self._until_banner = _BANNER_EVERY - 1
+        return [banner(score.provenance), line]
+
+
+def _said(score: Score, index: PainIndex | None) -> str:
+    if score.probabilities is None:
+        return "no score: " + ", ".join(score.absent)
+    best = max(range(len(score.classes)), key=score.probabilities.__getitem__)
+    shares = " ".join(f"{name} {p:.2f}" for name, p in zip(score.classes, score.probabilities, strict=True))
+    return f"index {_mean(index, 'fast')} fast {_mean(index, 'slow')} slow  {score.classes[best]:<8} ({shares})"
+
+
+def _mean(index: PainIndex | None, which: str) -> str:
+    value = getattr(index, which) if index is not None else None
+    if index is None or value is None:
+        return "  --"
+    return f"{'~' if index.hollow else ''}{value:.0f}".rjust(4)
+
+
+def _quality(quality: Quality) -> str:
+    if quality.usable:
+        return f"{quality.modality} ok" + (f" ({quality.grade})" if quality.grade not in ("", "full") else "")
+    return f"{quality.modality} {'+'.join(quality.reasons) or 'unusable'}"
+
+
+def _calibration(event: CalibrationEvent | None) -> str:
+    if event is None:
+        return "not calibrated"
+    if event.state is CalibrationState.CALIBRATING:
+        return f"calibrating: {max(event.needed_s - event.valid_s, 0.0):.0f} s to go"
+    return event.state.value.replace("-", " ")
+
+
+def _other(event: Event) -> str | None:
+    """A line of its own for an event that is no window, or None where it needs none."""
+    if isinstance(event, AlarmEvent):
+        return f"ALARM {event.presence.value.upper()} ({event.kind.value}, {event.priority.value}): {event.text}"
+    if isinstance(event, Marker):
+        value = f" {event.value:g}" if event.value is not None else ""
+        return f"marker {event.kind}{value}: {event.text} ({event.actor})"
+    if isinstance(event, WindowsSkipped):
+        return f"windows {event.first_k} to {event.last_k} were skipped: {event.reason.value}"
+    if isinstance(event, StreamEvent) and event.kind not in _QUIET:
+        seconds = f" of {event.seconds:.2f} s" if event.seconds else ""
+        samples = f", {event.samples} samples" if event.samples else ""
+        detail = f" ({event.detail})" if event.detail else ""
+        return f"stream {event.stream}: {event.kind.value}{seconds}{samples}{detail}"
+    return None
+
+
+class JsonLines:
+    """Writes the windows of beds as JSON objects, one a line.
+
+    `t_end` counts in seconds from the origin of the window grid; `probabilities`, `index_fast` and `index_slow` are
+    null where there are none, and `absent` then says why; `hollow` marks an index not calibrated to the subject.
+    """
+
+    def __init__(self) -> None:
+        self._beds: dict[str, _Bed] = {}
+
+    def add(self, bed: str, events: Sequence[Event]) -> list[str]:
+        """Return the objects of the windows among these events of one bed."""
+        state = self._beds.setdefault(bed, _Bed())
+        lines: list[str] = []
+        for event in events:
+            if isinstance(event, Score):
+                lines += self._window(state)
+            state.take(event)
+        return lines + self._window(state)
+
+    def _window(self, state: _Bed) -> list[str]:
+        score, state.score = state.score, None
+        return [] if score is None else [json.dumps(_object(score, state), allow_nan=False)]
+
+
+def _object(score: Score, state: _Bed) -> dict[str, Any]:
+    index = state.index
+    return {
+        "t_end": score.t_rel,
+        "bundle": score.bundle,
+        "calibration": score.calibration,
+        "classes": list(score.classes),
+        "probabilities": None if score.probabilities is None else list(score.probabilities),
+        "index_fast": None if index is None else index.fast,
+        "index_slow": None if index is None else index.slow,
+        "absent": list(score.absent),
+        "hollow": None if index is None else index.hollow,
+        "quality": {
+            quality.modality: "ok" if quality.usable else "+".join(quality.reasons) or "unusable"
+            for quality in score.quality
+        },
+        "alarms": sorted(state.alarms),
+        "bed": score.bed,
+        "provenance": score.provenance.value,
+        "window_hash": score.window_hash,
+    }
