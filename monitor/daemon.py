@@ -1,4 +1,4 @@
-"""The engine's process: `python -m monitor.daemon [--json] [--seconds N] [--supervised] CONFIG`, started by the supervisor."""
+"""The engine's process, started by the supervisor: `python -m monitor.daemon [--json] [--seconds N] CONFIG`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,19 @@ import argparse
 import faulthandler
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from monitor.cli.lines import JsonLines, ScoreLines, local_time
 from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
 from monitor.engine import Engine
 from monitor.errors import MonitorError
+from monitor.supervisor import end_with_parent
 from monitor.types import Event
 from monitor.wiring import load_models, lsl_outputs
-
-_LOGGER = logging.getLogger(__name__)
-
-_GRACE_S: Final = 40.0
-"""Seconds that an ordered end may take once the supervisor has gone."""
 
 
 class Lines(Protocol):
@@ -96,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             format="%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s",
             force=True,
         )
-        watch_parent = _end_with_parent if given.supervised else lambda _: None
-        return run_engine(settings, json=given.json, seconds=given.seconds, on_start=watch_parent)
+        on_start = (lambda engine: end_with_parent(engine.request_stop)) if given.supervised else (lambda _: None)
+        return run_engine(settings, json=given.json, seconds=given.seconds, on_start=on_start)
     except MonitorError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -106,20 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()  # whoever reads a pipe wants each score now
-
-
-def _end_with_parent(engine: Engine) -> None:
-    """End in order when standard input closes: the supervisor has closed it, or has died."""
-
-    def wait() -> None:
-        while os.read(0, 1024):
-            pass
-        _LOGGER.info("the supervisor asks for the end")
-        engine.request_stop()
-        threading.Event().wait(_GRACE_S)
-        os.kill(os.getpid(), signal.SIGABRT)  # the process still lives: whatever hangs, hangs for good
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ class SourceThread:
         number: Tells several sources of a bed apart.
         intake: Where its readings go.
         clock: The engine's clock.
-        on_done: Called by the thread at its end.
+        on_done: Called by the thread when the source has finished by itself.
     """
 
     def __init__(
@@ -238,7 +238,8 @@ class SourceThread:
             self._stop.wait(pause)
             pause = min(2.0 * pause, _BACKOFF_S[1])
         self.done = True
-        self._on_done()
+        if not self._stop.is_set():
+            self._on_done()
 
     def _read_on(self) -> None:
         while not self._stop.is_set():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -133,6 +134,25 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def end_with_parent(stop: Callable[[], None], *, grace_s: float = 40.0) -> None:
+    """The child's side: end in order when standard input closes, because the parent has closed it or has died.
+
+    Args:
+        stop: Asks for the end; called from a thread.
+        grace_s: Seconds that the end may take; a process that then still lives hangs for good and is aborted.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        _LOGGER.info("the supervisor asks for the end")
+        stop()
+        time.sleep(grace_s)
+        os.abort()
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
 def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None = None, restart_limit: int = 10) -> int:
