@@ -29,7 +29,10 @@ def open_recording(path: Path, *, rate_hz: float | None = None) -> Recording:
     Raises:
         SourceError: If there is no such recording, its format is not known, or nothing in it is usable.
     """
-    recording = _read(Path(path))
+    try:
+        recording = _read(Path(path))
+    except OSError as error:  # a folder that may not be listed, a disk that went away
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     return recording if rate_hz is None else state_rate(recording, rate_hz)
 
 
