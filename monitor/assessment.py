@@ -215,7 +215,7 @@ class Assessment:
             values=buffer.converted(first, last),
             window_start=start,
             rate_hz=buffer.info.rate_hz,
-            rails=buffer.info.rails,
+            rails=buffer.rails,
             temperature=self._skin_temperature(self.t_end) if spec.modality == "EDA" else None,
         )
         self._qualities[(spec.modality, length)] = quality

@@ -44,6 +44,8 @@ class StreamBuffer:
         capacity = max(_MIN_CAPACITY, int(1.2 * seconds * info.rate_hz))
         self.times: Ring[np.float64] = Ring(capacity, np.float64)
         self.samples: Ring[np.float32] = Ring(capacity, np.float32)
+        self.rails = None if info.rails is None else _converted_rails(info, info.rails)
+        """Lowest and highest value that the converter can give, in the modality's unit, where they are known."""
         self._tracks: list[InputTrack] = []
 
     def push(self, chunk: Chunk, watermark: float | None) -> list[StreamEvent]:
@@ -135,6 +137,12 @@ class StreamBuffer:
         if any(s.cause is StreamEventKind.NOT_FINITE for s in inside):
             return Reason.NOT_FINITE
         return Reason.GAP
+
+
+def _converted_rails(info: StreamInfo, rails: tuple[float, float]) -> tuple[float, float]:
+    """Rails in the modality's unit; a negative gain swaps them."""
+    first, second = (info.gain * rail + info.offset for rail in rails)
+    return min(first, second), max(first, second)
 
 
 class InputTrack:

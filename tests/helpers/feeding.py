@@ -64,9 +64,7 @@ def chunks(
         part = slice(position, position + size)  # type: ignore[operator]
         position += size  # type: ignore[operator]
         arrival = float(stamps[part][-1]) + delay_s if size else float(stamps[max(0, position - 1)]) + delay_s
-        result.append(
-            Chunk(stream=key, samples=samples[part].copy(), stamps=stamps[part].copy(), arrival=arrival)
-        )
+        result.append(Chunk(stream=key, samples=samples[part].copy(), stamps=stamps[part].copy(), arrival=arrival))
     return result
 
 
@@ -129,7 +127,5 @@ def make_pipeline(
 ) -> tuple[Pipeline, LinearRunner]:
     """A pipeline for bed1 with a quick calibration."""
     used = runner or LinearRunner(specs)
-    settings = BedSettings(
-        **({"name": "bed1", "bundles": tuple(s.name for s in specs), "calibration_s": 20.0} | bed)
-    )
+    settings = BedSettings(**({"name": "bed1", "bundles": tuple(s.name for s in specs), "calibration_s": 20.0} | bed))
     return Pipeline(bed=settings, bundles=specs, runner=used, session=SESSION), used

@@ -32,7 +32,9 @@ def _input(modality: str, samples: int = 138, rate_hz: float = 25.0) -> InputSpe
     return spec.model_copy(update={"min_rate_hz": 0.1})
 
 
-def _filled(spec: InputSpec, rate_hz: float, sizes: int | list[int], start: float = 17.25) -> tuple[StreamBuffer, object]:
+def _filled(
+    spec: InputSpec, rate_hz: float, sizes: int | list[int], start: float = 17.25
+) -> tuple[StreamBuffer, object]:
     samples = _signal(rate_hz)
     buffer = StreamBuffer(stream(spec.modality, rate_hz), seconds=60.0)
     track = buffer.track(spec)
