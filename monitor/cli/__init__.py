@@ -78,6 +78,7 @@ app.command("new-session", rich_help_panel="A running engine")(commands.new_sess
 
 app.command(rich_help_panel="Recorded sessions")(sessions.inspect)
 app.command(rich_help_panel="Recorded sessions")(sessions.verify)
+app.command(rich_help_panel="Recorded sessions")(sessions.export)
 
 
 def main() -> None:

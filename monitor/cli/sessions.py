@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,6 +55,30 @@ def inspect(
         with _progress("drawing") as progress:
             drawn = draw(reader, picture or session.with_suffix(".png"), progress=progress)
         print(f"picture: {drawn}")
+
+
+def export(
+    session: Session,
+    *,
+    format: Annotated[Literal["csv"], typer.Option(help="Format of the files.")] = "csv",  # noqa: A002
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A folder to make; default: beside the session.")
+    ] = None,
+) -> None:
+    """Write a session into a new folder as plain files: signals, scores, alarms, events, markers, and a README.
+
+    Example: `pain-monitor export SESSION.session.db --format csv --out patient17`
+
+    An export says whether its signals were live, replayed or simulated, and never overwrites anything.
+    """
+    from monitor.session_export import export as write
+    from monitor.session_reader import SessionReader
+
+    folder = out or session.with_name(session.name.removesuffix(".session.db") + ".export")
+    with SessionReader(session) as reader, _progress("writing") as progress:
+        files = write(reader, folder, format=format, progress=progress)
+    for file in files:
+        print(file)
 
 
 @contextlib.contextmanager
