@@ -208,3 +208,65 @@ def one_event_of_each_kind() -> list[Event]:
         Marker(bed="bed1", t=7.0, kind="nrs", text="", value=6.0, actor="nurse"),
         Marker(bed="bed1", t=7.5, kind="note", text='turned, "slowly"\nto the left', value=None, actor="nurse"),
     ]
+
+
+def write_eventful_session(path: Path, *, seconds: int = 600, closed: bool = True, **arguments: Any) -> Path:
+    """A session with all that a report has to show.
+
+    ECG at 100 Hz and EDA at 4 Hz in raw counts, with a gap of 40 s in EDA from a quarter of the time on, one loss, one
+    clock fault, one alarm, two markers, one unused stream, and a span in the middle that was not recorded.
+    """
+    writer = made_writer(path, **arguments)
+    ecg = made_info("ecg", modality="ECG", name="chest ECG", unit="mV", rate_hz=100.0)
+    eda = made_info("eda", unit="counts", gain=0.01, offset=1.0)
+    shown = made_info(
+        "acc", modality=None, name="wrist ACC", unit=None, rate_hz=2.0, channels=3, unused="serves no model"
+    )
+    for info in (ecg, eda, shown):
+        writer.stream(info, 0.0)
+    rng = np.random.default_rng(11)
+    gap = seconds // 4, seconds // 4 + 40
+    unwritten = seconds // 2, seconds // 2 + 20
+    for second in range(seconds):
+        if unwritten[0] <= second < unwritten[1]:
+            continue
+        if second == unwritten[1]:
+            writer.gap(
+                start=float(unwritten[0]), end=float(unwritten[1]), records=100, samples=2200, reason="the disk is full"
+            )
+        t = second + np.arange(100) / 100
+        beat = np.exp(-(((t % 0.83) - 0.4) ** 2) / 3e-4) + 0.03 * rng.normal(size=100)
+        writer.chunk(made_chunk(second, 100, rate=100.0, stream="ecg", samples=beat.astype(np.float32)))
+        if not gap[0] <= second < gap[1]:
+            t = second + np.arange(4) / 4
+            level = 100 * (2 + 1.5 * np.sin(t / 60) + 0.02 * rng.normal(size=4))
+            writer.chunk(
+                made_chunk(second, 4, stream="eda", samples=level.astype(np.float32), lost=3 * (second == gap[1]))
+            )
+        writer.chunk(made_chunk(second, 2, rate=2.0, stream="acc", samples=np.zeros((2, 3), dtype=np.float32)))
+        if second > 5:
+            missing = gap[0] <= second < gap[1] + 6
+            writer.events([made_score(second, absent=("EDA:gap",) if missing else ())])
+            writer.events([made_index(second, withheld="half_empty" if missing else "", hollow=second < 60)])
+        if second == gap[1]:
+            seconds_lost = float(gap[1] - gap[0])
+            writer.events(
+                [
+                    StreamEvent(
+                        bed="bed1", stream="eda", kind=StreamEventKind.GAP, t=float(gap[0]), seconds=seconds_lost
+                    ),
+                    StreamEvent(bed="bed1", stream="eda", kind=StreamEventKind.CLOCK_FAULT, t=gap[0] + 41.0),
+                    StreamEvent(bed="bed1", stream="ecg", kind=StreamEventKind.LATE, t=second + 0.5, samples=17),
+                ]
+            )
+        if second in (100, 160):
+            writer.events([made_alarm(float(second), Presence.ON if second == 100 else Presence.OFF)])
+        if second in (90, 120):
+            kind, value = ("stimulus", None) if second == 90 else ("nrs", 6.0)
+            text = "dressing changed" if second == 90 else ""
+            writer.events([Marker(bed="bed1", t=float(second), kind=kind, text=text, value=value, actor="nurse")])
+        writer.tick(second + 1.0)
+    writer.flush()
+    if closed:
+        writer.close()
+    return path

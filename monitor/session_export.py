@@ -1,0 +1,284 @@
+"""A session as files that any other program reads."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.errors import SessionError
+from monitor.session_reader import SessionReader, StoredStream
+from monitor.session_report import bundles_in_words, provenance, signals_in_words
+from monitor.session_rows import RecordingGap
+from monitor.types import (
+    MODALITY_UNITS,
+    AlarmEvent,
+    CalibrationEvent,
+    Chunk,
+    FloatArray,
+    Marker,
+    StreamEvent,
+    StreamInfo,
+    WindowsSkipped,
+)
+
+FORMATS: Final = ("csv",)
+
+Cell = str | float | int | None
+
+
+def export(
+    reader: SessionReader, out: Path, *, kind: str = "csv", progress: Callable[[float], None] | None = None
+) -> tuple[Path, ...]:
+    """Write a session into a new folder.
+
+    Args:
+        reader: The session.
+        out: The folder; it must not exist. It appears when it is complete.
+        kind: One of `FORMATS`.
+        progress: Told the share that is done, 0 to 1.
+
+    Returns:
+        The files, README.txt first.
+
+    Raises:
+        SessionError: If the format is unknown, the folder exists or cannot be written, or the session is damaged.
+    """
+    if kind not in FORMATS:
+        raise SessionError(f"there is no export format '{kind}'", todo=f"Write one of: {', '.join(FORMATS)}")
+    if out.exists():
+        raise SessionError("an export never overwrites", where=str(out), todo="Name a folder that does not exist yet")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        names = _CsvExport(reader, partial).write(progress)
+        partial.rename(out)
+    except OSError as error:
+        raise SessionError(
+            f"cannot write the export: {error.strerror}", where=str(out), todo="Check permissions and free space"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return tuple(out / name for name in names)
+
+
+class _CsvExport:
+    """Writes the files of one session into a folder.
+
+    Args:
+        reader: The session.
+        folder: An empty folder.
+    """
+
+    def __init__(self, reader: SessionReader, folder: Path) -> None:
+        self._reader = reader
+        self._folder = folder
+        start = (reader.span() or (0.0, 0.0))[0]
+        origin = reader.origin()
+        self._origin = start if origin is None else origin
+        self._offset = reader.meta.clock_offset
+
+    def write(self, progress: Callable[[float], None] | None) -> list[str]:
+        """Write everything; names of the files."""
+        streams = self._reader.streams()
+        names: dict[str, StoredStream] = {}
+        for stream in streams:
+            names[_file_name(stream.info, names)] = stream
+        for done, (name, stream) in enumerate(names.items()):
+            self._signal(name, stream.info)
+            if progress is not None:
+                progress((done + 1) / (len(streams) + 1))
+        self._scores()
+        self._table("alarms.csv", _ALARM_COLUMNS, self._alarms())
+        self._table("events.csv", _EVENT_COLUMNS, self._events())
+        self._table("markers.csv", ("t_rel", "utc", "kind", "text", "value", "actor"), self._markers())
+        self._readme(names)
+        if progress is not None:
+            progress(1.0)
+        return ["README.txt", *names, "scores.csv", "alarms.csv", "events.csv", "markers.csv"]
+
+    # -- signals ----------------------------------------------------------------------------------------------------
+
+    def _signal(self, name: str, info: StreamInfo) -> None:
+        values = "value" if info.channels == 1 else ",".join(f"value_{i}" for i in range(info.channels))
+        with (self._folder / name).open("w", encoding="utf-8", newline="") as file:
+            file.write(f"t_rel,utc,{values}\n")
+            for chunk in self._reader.chunks(info.key):
+                file.write(self._signal_lines(info, chunk))
+
+    def _signal_lines(self, info: StreamInfo, chunk: Chunk) -> str:
+        if not len(chunk):
+            return ""
+        values = chunk.samples.astype(np.float64)
+        if not info.unused:
+            values = info.gain * values + info.offset
+        rows = values.reshape(len(chunk), -1)
+        utc = self._utc_of(chunk.stamps)
+        # %.9g holds every float32 exactly; the sixth decimal of a second is the tick of the stamps.
+        lines = (
+            f"{t:.6f},{when}," + ",".join(f"{value:.9g}" for value in row)
+            for t, when, row in zip((chunk.stamps - self._origin).tolist(), utc, rows.tolist(), strict=True)
+        )
+        return "\n".join(lines) + "\n"
+
+    def _utc_of(self, stamps: FloatArray) -> Iterable[str]:
+        if self._offset is None:
+            return [""] * len(stamps)
+        micros = np.round((stamps + self._offset) * 1e6).astype(np.int64)
+        text: NDArray[np.str_] = np.datetime_as_string(micros.view("datetime64[us]"), unit="us")
+        return [f"{item}Z" for item in text.tolist()]
+
+    def _utc(self, stamp: float) -> str:
+        return next(iter(self._utc_of(np.array([stamp])))) if np.isfinite(stamp) else ""
+
+    # -- what came of them ------------------------------------------------------------------------------------------
+
+    def _scores(self) -> None:
+        """One row a window: its score, or why there is none, and the index after it."""
+        classes = list(dict.fromkeys(c.name for item in self._reader.bundles() for c in item.spec.classes))
+        columns = (
+            *("t_rel", "utc", "epoch", "k", "bundle", "calibration", "absent"),
+            *(f"p_{name}" for name in classes),
+            *("index", "index_fast", "index_slow", "fast_withheld", "slow_withheld", "hollow"),
+            *("provenance", "window_hash"),
+        )
+        self._table("scores.csv", columns, self._score_rows(classes))
+
+    def _score_rows(self, classes: Sequence[str]) -> Iterable[Sequence[Cell]]:
+        indices = self._reader.indices()
+        waiting = next(indices, None)
+        for score in self._reader.scores():
+            # Both run in the order of the log and name their window; one may be missing where recording was suspended.
+            while waiting is not None and (waiting.epoch, waiting.k) < (score.epoch, score.k):
+                waiting = next(indices, None)
+            index = waiting if waiting and (waiting.epoch, waiting.k) == (score.epoch, score.k) else None
+            p = dict(zip(score.classes, score.probabilities or (), strict=False))
+            yield (
+                *(score.t_rel, self._utc(score.t_end), score.epoch, score.k, score.bundle, score.calibration),
+                " ".join(score.absent),
+                *(p.get(name) for name in classes),
+                score.index,
+                *((index.fast, index.slow) if index else (None, None)),
+                *((index.fast_withheld, index.slow_withheld, int(index.hollow)) if index else ("", "", None)),
+                *(str(score.provenance), score.window_hash),
+            )
+
+    def _alarms(self) -> Iterable[Sequence[Cell]]:
+        for alarm in self._reader.events(AlarmEvent):
+            yield (
+                *(alarm.t_rel, self._utc(alarm.t), alarm.condition, str(alarm.kind), str(alarm.priority)),
+                *(str(alarm.presence), alarm.onset - self._origin, alarm.index, alarm.bundle, alarm.event_id),
+                *(alarm.text, " ".join(alarm.causes)),
+            )
+
+    def _events(self) -> Iterable[Sequence[Cell]]:
+        """Whatever else befell the session, in the order of the log."""
+        for entry in self._reader.entries():
+            match entry.item:
+                case StreamEvent() as event:
+                    at, what = event.t, (str(event.kind), event.stream, event.seconds, event.samples, event.detail)
+                case CalibrationEvent() as event:
+                    detail = f"{event.valid_s:g} of {event.needed_s:g} s"
+                    at, what = event.t, (f"calibration {event.state}", "", event.valid_s, 0, detail)
+                case WindowsSkipped() as event:
+                    count = event.last_k - event.first_k + 1
+                    detail = f"{count} windows, {event.first_k} to {event.last_k}: {event.reason}"
+                    at, what = float("nan"), ("windows_skipped", "", 0.0, 0, detail)
+                case RecordingGap() as gap:
+                    detail = f"{gap.records} records: {gap.reason}"
+                    at, what = gap.start, ("not_recorded", "", gap.end - gap.start, gap.samples, detail)
+                case _:
+                    continue
+            yield (at - self._origin if np.isfinite(at) else None, self._utc(at), *what)
+
+    def _markers(self) -> Iterable[Sequence[Cell]]:
+        for item in self._reader.events(Marker):
+            yield (item.t - self._origin, self._utc(item.t), item.kind, item.text, item.value, item.actor)
+
+    def _table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        with (self._folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row in rows:
+                writer.writerow([_cell(cell) for cell in row])
+
+    # -- README -----------------------------------------------------------------------------------------------------
+
+    def _readme(self, names: dict[str, StoredStream]) -> None:
+        meta = self._reader.meta
+        signals = signals_in_words(provenance(self._reader)) or "Signals recorded live"
+        date = "no date is known: the utc columns are empty" if self._offset is None else "utc: UTC"
+        lines = [
+            f"Session {meta.session}, bed {meta.bed}, subject {meta.subject}",
+            "",
+            "RESEARCH USE ONLY. Not a medical device; nothing in here may guide the care of a patient.",
+            meta.notice,
+            f"{signals}.",
+            "",
+            f"Bundles: {'; '.join(bundles_in_words(self._reader))}",
+            f"Recorded with: {', '.join(f'{name} {version}' for name, version in meta.versions.items())}",
+            "",
+            f"t_rel: seconds from the origin of the window grid; {date}.",
+            "Samples stand in the order in which they arrived; nothing is filled in where some are missing.",
+            "",
+            *(self._signal_words(name, stream) for name, stream in names.items()),
+            "",
+            "scores.csv: one row a window, at its end. `absent` says why there is no score and is empty where there is",
+            "    one. p_*: class probabilities. index*: 0-100, an evidence scale and not a probability of pain; empty",
+            "    where withheld, for the reason beside it. hollow 1: not calibrated to this subject.",
+            "alarms.csv: every transition of every alarm condition; onset in seconds from the origin.",
+            "events.csv: gaps, losses, late samples, clock faults, calibration, spans that could not be recorded.",
+            "markers.csv: what people entered; nrs: a reported score from 0 to 10.",
+        ]
+        if self._reader.closed_utc is None:
+            lines.insert(1, "The session was not ended in order, or still ran when it was exported.")
+        (self._folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _signal_words(self, name: str, stream: StoredStream) -> str:
+        info = stream.info
+        unit = _unit(info)
+        origin = f"{info.source}, {info.provenance}"
+        words = f"{name}: {info.name} in {unit}, {info.rate_hz:g} Hz nominal, {stream.samples} samples ({origin})"
+        if info.unused:
+            return f"{words}; as it came, served no model: {info.unused}"
+        if (info.gain, info.offset) != (1.0, 0.0):
+            return f"{words}; {info.gain!r} * sample [{info.unit}] + {info.offset!r}"
+        return words
+
+
+_ALARM_COLUMNS: Final = (
+    *("t_rel", "utc", "condition", "kind", "priority", "presence"),
+    *("onset", "index", "bundle", "event_id", "text", "causes"),
+)
+_EVENT_COLUMNS: Final = ("t_rel", "utc", "event", "stream", "seconds", "samples", "detail")
+
+
+def _cell(value: Cell) -> str | int:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(float(value))
+    # A spreadsheet takes such a text for a formula; markers and stream names come from outside.
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def _unit(info: StreamInfo) -> str:
+    known = None if info.unused or info.modality is None else MODALITY_UNITS.get(info.modality)
+    return known or info.unit or "an unknown unit"
+
+
+def _file_name(info: StreamInfo, taken: Iterable[str]) -> str:
+    """`signals_<modality>.csv`, or after its own name where it serves none."""
+    label = info.modality if info.modality and not info.unused else f"unused_{info.name}"
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", label)
+    name, count = f"signals_{safe}.csv", 2
+    while name.lower() in {other.lower() for other in taken}:
+        name, count = f"signals_{safe}_{count}.csv", count + 1
+    return name
