@@ -76,7 +76,7 @@ def export(
 
     folder = out or session.with_name(session.name.removesuffix(".session.db") + ".export")
     with SessionReader(session) as reader, _progress("writing") as progress:
-        files = write(reader, folder, format=format, progress=progress)
+        files = write(reader, folder, kind=format, progress=progress)
     for file in files:
         print(file)
 

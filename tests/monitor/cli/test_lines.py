@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -154,7 +155,7 @@ def test_every_screenful_has_a_banner_and_batches_change_nothing(count: int, cut
     whole = lines().add("b", events)
     edges = [0, *sorted(2 * (cut // 2) for cut in cuts if cut < len(events)), len(events)]
     out = lines()
-    assert [line for a, b in zip(edges, edges[1:], strict=False) for line in out.add("b", events[a:b])] == whole
+    assert [line for a, b in itertools.pairwise(edges) for line in out.add("b", events[a:b])] == whole
     for start in range(len(whole)):
         screen = whole[start : start + 24]
         assert len(screen) < 24 or any(RESEARCH_ONLY in line for line in screen)
