@@ -34,7 +34,11 @@ Cell = str | float | int | None
 
 
 def export(
-    reader: SessionReader, out: Path, *, kind: str = "csv", progress: Callable[[float], None] | None = None
+    reader: SessionReader,
+    out: Path,
+    *,
+    kind: str = "csv",
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Path, ...]:
     """Write a session into a new folder.
 

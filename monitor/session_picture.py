@@ -34,6 +34,8 @@ COLUMNS: Final = 1800
 _SIGNAL, _FAST, _SLOW = "#1f4e79", "#b03a2e", "#5b2c6f"
 _LOW, _MEDIUM, _TECHNICAL, _MARKER = "#00838f", "#ef8f00", "#616161", "#2e7d32"
 
+_SOFTWARE: Final = "pain-monitor session picture"
+
 _NAME_ROWS: Final = 4
 
 _Moment: TypeAlias = tuple[float, str, str]
@@ -96,21 +98,21 @@ def picture(reader: SessionReader, out: Path, *, progress: Callable[[float], Non
 
     Args:
         reader: The session.
-        out: The file; an existing one is not overwritten.
+        out: The file. A picture that this function drew before is replaced, any other file is not.
         progress: Told the share that is done, 0 to 1.
 
     Returns:
         `out`.
 
     Raises:
-        SessionError: If the file exists or cannot be written, or the session has nothing to draw.
+        SessionError: If another file is there or it cannot be written, or the session has nothing to draw.
     """
     # Takes a second to load, which nobody else should wait for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if out.exists():
-        raise SessionError("the picture exists already", where=str(out), todo="Name another file or remove this one")
+    if out.exists() and not _is_ours(out):
+        raise SessionError("there is another file of this name", where=str(out), todo="Name another one, or remove it")
     span = reader.span()
     if span is None or span[1] <= span[0]:
         raise SessionError("there is nothing to draw: the session has no signal yet", where=str(reader.path))
@@ -153,12 +155,17 @@ def picture(reader: SessionReader, out: Path, *, progress: Callable[[float], Non
     _label_time(axes[-1], end - start)
     _title(figure, reader, end - start)
     try:
-        figure.savefig(out, format="png")
+        figure.savefig(out, format="png", metadata={"Software": _SOFTWARE, "Description": reader.meta.notice})
     except OSError as error:
         raise SessionError(f"the picture cannot be written: {error.strerror}", where=str(out)) from error
     if progress is not None:
         progress(1.0)
     return out
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _SOFTWARE.encode() in file.read(1024)
 
 
 def _draw_signal(axis: Axes, info: StreamInfo, drawn: Envelope) -> None:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
 from monitor.errors import SessionError
+from monitor.session_file import NOTICE, SessionMeta, StoredBundle
 from monitor.session_rows import (
     APPLICATION_ID,
     EVENT_TABLES,
@@ -33,7 +34,6 @@ from monitor.session_rows import (
     decode_samples,
     decode_stamps,
 )
-from monitor.store import NOTICE, SessionMeta, StoredBundle
 from monitor.types import (
     AlarmEvent,
     CalibrationEvent,

@@ -153,8 +153,10 @@ def test_the_picture_is_drawn_with_what_must_stand_on_it(session: Path, tmp_path
     with pytest.MonkeyPatch.context() as patch, SessionReader(session) as reader:
         patch.setattr(matplotlib.Figure, "savefig", listen)
         out = picture(reader, tmp_path / "a.png")
-        with pytest.raises(SessionError, match="exists already"):
-            picture(reader, out)
+        picture(reader, out)
+        (tmp_path / "photo.png").write_bytes(b"\x89PNG of somebody else")
+        with pytest.raises(SessionError, match="another file"):
+            picture(reader, tmp_path / "photo.png")
     assert out.read_bytes().startswith(b"\x89PNG")
     text = "\n".join(said)
     for words in ("RESEARCH USE ONLY", "SIMULATED SIGNALS", "trained on simulated patients", "subject S01", "ECG\nmV"):
