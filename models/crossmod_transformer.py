@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.base import AttentionMap, PainModel, PainOutput
 from models.blocks.activations import elish
 from models.blocks.attention import MultiHeadAttention
+from models.blocks.linear import TokenLinear
 
 WIDTH: Final = 128
 """Width of the tokens and of the features from FC3."""
@@ -104,8 +105,8 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = MultiHeadAttention(dim=WIDTH, heads=8)
         self.norm1 = nn.LayerNorm(WIDTH)
-        self.linear1 = nn.Linear(WIDTH, WIDTH)
-        self.linear2 = nn.Linear(WIDTH, WIDTH)
+        self.linear1 = TokenLinear(WIDTH, WIDTH)
+        self.linear2 = TokenLinear(WIDTH, WIDTH)
         self.norm2 = nn.LayerNorm(WIDTH)
         self.dropout = nn.Dropout(dropout)
 
@@ -137,9 +138,9 @@ class TransformerBlock(nn.Module):
         self.encoder2 = EncoderLayer(dropout=dropout)
         self.cross1 = MultiHeadAttention(dim=WIDTH, heads=8)
         self.cross2 = MultiHeadAttention(dim=WIDTH, heads=8)
-        self.fc1 = nn.Linear(2 * WIDTH, 512)
-        self.fc2 = nn.Linear(512, 256)
-        self.fc3 = nn.Linear(256, WIDTH)
+        self.fc1 = TokenLinear(2 * WIDTH, 512)
+        self.fc2 = TokenLinear(512, 256)
+        self.fc3 = TokenLinear(256, WIDTH)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.blocks.linear import TokenLinear
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention (Vaswani et al., 2017) with biases on all four projections.
@@ -25,10 +27,10 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"{heads} heads do not divide a width of {dim}")
         self.dim = dim
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
+        self.query = TokenLinear(dim, dim)
+        self.key = TokenLinear(dim, dim)
+        self.value = TokenLinear(dim, dim)
+        self.out = TokenLinear(dim, dim)
         self._scale = 1.0 / math.sqrt(dim // heads)
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
