@@ -51,10 +51,13 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
     }
     shapes = dict.fromkeys(model.input_names, (1, samples))
 
+    # Everything that can be refused is refused before the minute that exporting takes.
+    valid = BundleSpec.model_validate(given | derived | {"parity": {}, "sha256": {}})
+    if len(valid.classes) != model.classes:
+        raise ValueError(f"the spec has {len(valid.classes)} classes, the model {model.classes}")
+
     files, parity = export_checked(model, shapes)
-    complete = BundleSpec.model_validate(given | derived | {"parity": parity, "sha256": {}})
-    if len(complete.classes) != model.classes:
-        raise ValueError(f"the spec has {len(complete.classes)} classes, the model {model.classes}")
+    complete = valid.model_copy(update={"parity": parity})
     bundle = write_folder(spec=complete, files={**files, CARD: card.encode()}, out=out)
     OnnxRunner([bundle])
     return bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -24,7 +25,10 @@ def load_checkpoint(path: Path) -> PainModel:
         ValueError: If the file is no checkpoint of `save_checkpoint`.
         RuntimeError: If the weights do not fit the architecture.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as weights ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict) or content.keys() != {"architecture", "arguments", "state_dict"}:
         raise ValueError(f"{path} holds no architecture, arguments and state_dict")
     model = create_model(content["architecture"], **content["arguments"])

@@ -59,3 +59,10 @@ def test_a_bare_state_dict_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="no architecture"):
         load_checkpoint(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 cut short"])
+def test_what_is_no_file_of_weights_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        load_checkpoint(tmp_path / "weights.pt")
