@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from monitor.bundle import load_bundle
@@ -19,7 +20,7 @@ from monitor.daemon import run_engine
 from monitor.engine import Engine
 from monitor.errors import EngineError
 from monitor.outputs.synthetic_playback import source_id
-from monitor.store import list_sessions, state_folder
+from monitor.session_file import list_sessions, state_folder
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def run_demo(*, bundle: str, patient: int, seconds: float | None, write: Callabl
     logging.getLogger("monitor").setLevel(logging.ERROR)  # what befalls streams stands among the lines
     write("~ marks an index that is not yet calibrated to the subject. RESEARCH USE ONLY.")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet_liblsl())
 
         def start_patient(engine: Engine) -> None:
             stack.enter_context(_patient(patient, modalities, tag, engine))
@@ -82,6 +84,26 @@ def run_demo(*, bundle: str, patient: int, seconds: float | None, write: Callabl
         write(f"Recorded in {session}")
         write("  `pain-monitor inspect FILE` sums it up, `pain-monitor verify FILE` computes every score again.")
     return code
+
+
+@contextlib.contextmanager
+def _quiet_liblsl() -> Iterator[None]:
+    """Keep liblsl's own chatter off the screen, unless somebody has configured liblsl: then all is left as it is.
+
+    liblsl reads the variable when it is loaded, so in this process once, and in the patient's.
+    """
+    configured = [Path("lsl_api.cfg"), Path.home() / "lsl_api" / "lsl_api.cfg", Path("/etc/lsl_api/lsl_api.cfg")]
+    if "LSLAPICFG" in os.environ or any(path.exists() for path in configured):
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lsl_api.cfg"
+        path.write_text("[log]\nlevel = -2\n", encoding="utf-8")
+        os.environ["LSLAPICFG"] = str(path)
+        try:
+            yield
+        finally:
+            del os.environ["LSLAPICFG"]
 
 
 @contextlib.contextmanager

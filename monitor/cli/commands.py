@@ -64,7 +64,7 @@ def _send(action: str, args: dict[str, Any], *, bed: str, state_dir: Path | None
     import getpass
 
     from monitor.link import ControlClient
-    from monitor.store import state_folder
+    from monitor.session_file import state_folder
 
     state = state_folder(str(state_dir) if state_dir is not None else "")
     client = ControlClient(state_dir=state, bed=bed or _only_bed(state), actor=actor or getpass.getuser())
