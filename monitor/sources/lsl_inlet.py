@@ -172,10 +172,11 @@ class InletThread(threading.Thread):
         if not self._offset.known:
             clock_query = threading.Thread(target=self._query_clock, name=f"{self.name}-clock", daemon=True)
             clock_query.start()
+        lost = False
         try:
             ended = self._receive()
         except LSL_ERRORS as error:
-            ended = f"connection lost ({error})"
+            ended, lost = f"connection lost ({error})", True
         except Exception as defect:  # noqa: BLE001 - a defect must reach the engine's thread, not die here unseen
             self._mailbox.fail(defect)
             return
@@ -184,9 +185,14 @@ class InletThread(threading.Thread):
             self._halt.set()
             if clock_query is not None:
                 clock_query.join()
-        if not stopped:
-            _LOGGER.warning("LSL stream '%s': %s; it is looked for anew", self.offer.name, ended)
-            self._mailbox.put(*(self._event(binding, StreamEventKind.GONE, detail=ended) for binding in self.bindings))
+        if stopped:
+            return
+        if lost and not self.delivered:  # an outlet that was already going when we found it: nothing has changed
+            _LOGGER.info("LSL stream '%s' went before it began: %s", self.offer.name, ended)
+            return
+        _LOGGER.warning("LSL stream '%s': %s; it is looked for anew", self.offer.name, ended)
+        kind = StreamEventKind.GONE if self.delivered else StreamEventKind.SEARCHING
+        self._mailbox.put(*(self._event(binding, kind, detail=ended) for binding in self.bindings))
 
     def _receive(self) -> str:
         """Create the inlet and pull until something ends it.

@@ -42,6 +42,9 @@ class Heard:
             self.events += reading.events
             assert time.monotonic() < deadline, f"not within {seconds} s; {self.opened=} {self.events=}"
 
+    def once(self) -> None:
+        self.until(iter([False, True]).__next__)
+
     def kinds(self) -> list[StreamEventKind]:
         return [event.kind for event in self.events]
 
@@ -194,8 +197,7 @@ def test_a_stream_that_falls_silent_is_given_up_and_found_again(outlets: Outlets
     deadline = time.monotonic() + 15.0
     while len(heard.opened) < 2 and time.monotonic() < deadline:
         outlets.push(wrist, np.ones(2), now_on_grid(2, 32.0))
-        heard.until(lambda: True)
-        heard.until(iter([False, True]).__next__)
+        heard.once()
     assert [info.key for info in heard.opened] == [f"lsl:{wrist}:0"] * 2
 
 
@@ -208,7 +210,7 @@ def test_arrival_stamps_replace_stamps_of_another_clock_which_are_reported(outle
         deadline = time.monotonic() + 15.0
         while not heard.chunks and time.monotonic() < deadline:
             outlets.push(odd, np.arange(10.0), np.arange(10) / 50.0 + 1.75e9)
-            heard.until(iter([False, True]).__next__)
+            heard.once()
     fault = next(event for event in believing.events if event.kind is StreamEventKind.CLOCK_FAULT)
     assert "arrival" in fault.detail
     assert believing.stamps(f"lsl:{odd}:0")[0] == 1.75e9
@@ -218,6 +220,31 @@ def test_arrival_stamps_replace_stamps_of_another_clock_which_are_reported(outle
     assert stamps[len(mistrusting.chunks[0]) - 1] == snap(arrival)
     assert np.all(np.diff(stamps) > 0)
     assert abs(stamps[0] - time.monotonic()) < 30.0
+
+
+def test_the_clock_of_another_host_is_compared_and_its_origin_is_one_for_all_its_streams(
+    outlets: Outlets, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.sources.lsl_inlet.own_hostname", lambda: "another-host")
+    announced = {"origin": repr(float(snap(time.monotonic())))}
+    ids = [
+        outlets.create(name=kind, kind=kind, rate=250.0, channels=[(kind, unit)], pain=announced)
+        for kind, unit in (("EDA", "uS"), ("ECG", "mV"))
+    ]
+    heard = start()
+    for source_id in ids:
+        assert outlets.wait(source_id)
+    stamps = now_on_grid(200, 250.0)
+    for source_id in ids:
+        outlets.push(source_id, np.zeros(200), stamps)
+    heard.until(lambda: all(len(heard.stamps(f"lsl:{source_id}:0")) >= 200 for source_id in ids))
+    offsets = {chunk.clock_offset for chunk in heard.chunks}
+    assert 0.0 not in offsets  # it was estimated
+    assert all(abs(offset) < 0.02 for offset in offsets)  # and it is the same clock, after all
+    assert len({info.origin for info in heard.opened}) == 1
+    for chunk in heard.chunks:
+        first = np.searchsorted(stamps, chunk.stamps[0] - chunk.clock_offset - 1e-4)
+        np.testing.assert_array_equal(chunk.stamps, snap(stamps[first : first + len(chunk)] + chunk.clock_offset))
 
 
 def test_a_closed_source_is_quiet_and_can_be_opened_again(outlets: Outlets) -> None:
