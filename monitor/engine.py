@@ -89,6 +89,7 @@ class Engine:
         self._clock = clock
         self._run_dir = state / "run"
         self._exit_code = 0
+        self._failed = False
         self._stops: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._last_tick = -float("inf")
         self._intake = Intake(capacity=settings.engine.queue_chunks, clock=clock)
@@ -194,7 +195,7 @@ class Engine:
         return code
 
     def request_stop(self, code: int = 0) -> None:
-        """Make `run` end in order, from any thread or a signal handler."""
+        """Make `run` end in order and return `code`; from any thread or a signal handler."""
         self._stops.put(code)  # SimpleQueue is re-entrant, which an Event or a Condition is not
 
     @property
@@ -252,12 +253,12 @@ class Engine:
             _LOGGER.exception("the pipeline thread failed; the engine ends")
             self._fail()
         finally:
-            if not self._exit_code:  # a failed engine leaves its sessions open for the next one to continue
+            if not self._failed:  # else the sessions stay open, for the next process to continue
                 for bed in self._beds.values():
                     bed.stop()
 
     def _fail(self) -> None:
-        self._exit_code = EXIT_CRASHED
+        self._failed, self._exit_code = True, EXIT_CRASHED
         self.request_stop(EXIT_CRASHED)
 
     def _until_tick(self) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from monitor.clock import Clock
-from monitor.errors import MonitorError
+from monitor.errors import EngineError, MonitorError
 from monitor.sources.base import Source
 from monitor.types import Chunk, Command, Event, StreamEvent, StreamEventKind, StreamInfo
 
@@ -117,7 +117,7 @@ class Intake:
         """Queue something that is never dropped."""
         with self._condition:
             if self._closed and isinstance(what, Request):
-                what.fail(RuntimeError("the engine is stopping"))
+                what.fail(EngineError("the engine is stopping"))
                 return
             self._put(self._kept, bed, what)
 

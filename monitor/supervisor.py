@@ -65,7 +65,7 @@ class Supervisor:
                 started = time.monotonic()
                 code = self._run_child()
                 if self._signals_seen or code == 0 or code in USER_ERROR_CODES:
-                    return code
+                    return code if code >= 0 else 128 - code  # as a shell counts what a signal ended
                 now = time.monotonic()
                 while restarts and restarts[0] < now - _HOUR_S:
                     restarts.popleft()

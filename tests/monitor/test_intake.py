@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.clock import ManualClock, SystemClock
-from monitor.errors import SourceError
+from monitor.errors import EngineError, SourceError
 from monitor.intake import Intake, Request, SourceThread
 from monitor.sources.base import SourceReading
 from monitor.types import Chunk, Command, StreamEvent
@@ -88,7 +88,7 @@ def test_after_close_what_waits_can_be_taken_and_commands_are_refused() -> None:
     late = Request(Command(action="marker", at=0.0, actor="a"))
     intake.put("bed1", late)
     assert len(drained(intake)) == 1
-    with pytest.raises(RuntimeError, match="stopping"):
+    with pytest.raises(EngineError, match="stopping"):
         late.wait(1.0)
 
 
