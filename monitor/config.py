@@ -124,7 +124,7 @@ class EngineSettings(_Settings):
 class LslSettings(_Settings):
     """How LSL streams are looked for. `[lsl]`."""
 
-    resolve_s: Annotated[float, Field(ge=0.2, le=60)] = 2.0
+    resolve_s: Annotated[float, Field(ge=1, le=60)] = 2.0
     """Seconds that one look at the network takes."""
     buffer_s: Annotated[float, Field(ge=1, le=360)] = 30.0
     """Seconds that liblsl may hold for us; what is older is lost and counted as a gap."""
