@@ -28,7 +28,7 @@ def load_checkpoint(path: Path) -> PainModel:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as weights ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} cannot be read as weights ({type(error).__name__})") from error
     if not isinstance(content, dict) or content.keys() != {"architecture", "arguments", "state_dict"}:
         raise ValueError(f"{path} holds no architecture, arguments and state_dict")
     model = create_model(content["architecture"], **content["arguments"])
