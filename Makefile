@@ -27,7 +27,7 @@ demo: setup
 	@$(PY) -m monitor.cli demo $(ARGS)
 
 test: setup-test
-	@$(MAKE) --no-print-directory lint types imports unit
+	@$(MAKE) --no-print-directory --keep-going lint types imports unit
 
 lint: setup-test
 	$(PY) -m ruff check .
