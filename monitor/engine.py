@@ -50,7 +50,7 @@ TICK_S: Final = 0.25
 EXIT_CRASHED: Final = 20
 """Exit code of an engine that ended itself because a pipeline kept failing."""
 
-_SOURCES_END_S: Final = 2.0
+_SOURCES_END_S: Final = 4.0
 _PIPELINE_END_S: Final = 10.0
 _STORE_END_S: Final = 10.0
 _OUTPUT_END_S: Final = 2.0
