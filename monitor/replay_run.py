@@ -53,7 +53,13 @@ class Replay:
         """What a person should be told: how signals were mapped, which are not used, and what the reader noticed."""
         used = (f"{info.modality} from '{info.name}', {info.rate_hz:g} Hz, {info.unit}" for info in self.mapped.streams)
         unused = (f"not used: '{candidate.channel or candidate.name}': {why}" for candidate, why in self.mapped.unused)
-        return (*self.recording.notes, *used, *unused)
+        have = {info.modality for info in self.mapped.streams}
+        lacking = (
+            f"{bundle.spec.name} cannot score: the recording brings no {' and no '.join(missing)}"
+            for bundle in self.bundles
+            if (missing := [item.modality for item in bundle.spec.inputs if item.modality not in have])
+        )
+        return (*self.recording.notes, *used, *unused, *lacking)
 
 
 def prepare(
@@ -70,7 +76,7 @@ def prepare(
 
     Args:
         recording: What to replay.
-        bed: Settings; None for the defaults with all shipped bundles, those first whose signals are recorded.
+        bed: Settings; None for the defaults with all shipped bundles whose signals are recorded.
         maps: Streams that go before those of the bed.
         bundles: Names that go before those of the bed.
         calibrate: Take the baseline between these, in seconds from the origin.
@@ -98,6 +104,11 @@ def prepare(
     needed = {item.modality for bundle in loaded for item in bundle.spec.inputs}
     candidates = [signal.candidate for signal in recording.signals]
     mapped = resolve(candidates, chosen.stream, bed=chosen.name, live=False, needed=needed)
+    if bed is None and not bundles:
+        have = {info.modality for info in mapped.streams}
+        fed = tuple(bundle for bundle in loaded if have >= {item.modality for item in bundle.spec.inputs})
+        loaded = fed or loaded
+        chosen = chosen.model_copy(update={"bundles": tuple(bundle.spec.name for bundle in loaded)})
     streams = replay_streams(recording, (*mapped.streams, *mapped.shown), start_s=start_s)
     return Replay(
         recording=recording,
