@@ -40,5 +40,5 @@ def test_a_view_is_not_a_copy_and_cannot_be_written() -> None:
 def test_what_is_gone_or_not_there_yet_is_refused(first: int, last: int) -> None:
     ring: Ring[np.float64] = Ring(8, np.float64)
     ring.push(np.arange(13.0))
-    with pytest.raises(IndexError, match="ring that holds 5..13"):
+    with pytest.raises(IndexError, match=r"ring that holds 5\.\.13"):
         ring.view(first, last)

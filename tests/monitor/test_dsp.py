@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ def test_any_grouping_gives_the_same_bits(cuts: list[int], first: float) -> None
     state = dsp.start_state(design, float(values[0]))
     bounds = [0, *sorted(cuts), 2000]
     parts = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         part, state = dsp.run_filter(design, state, values[start:stop])
         parts.append(part)
     assert np.concatenate(parts).tobytes() == whole.tobytes()
@@ -55,9 +57,7 @@ def test_a_constant_passes_a_low_pass_and_nothing_else() -> None:
         (FilterSpec(kind="none"), 100.0, 25.0, (10.0,)),
     ],
 )
-def test_edges_that_were_used(
-    spec: FilterSpec, stream_hz: float, target_hz: float, edges: tuple[float, ...]
-) -> None:
+def test_edges_that_were_used(spec: FilterSpec, stream_hz: float, target_hz: float, edges: tuple[float, ...]) -> None:
     assert dsp.design_filter(spec, stream_rate_hz=stream_hz, target_rate_hz=target_hz).edges_hz == edges
 
 
@@ -74,7 +74,7 @@ def test_warm_up_is_the_time_to_a_thousandth_of_the_step_response() -> None:
     design = dsp.design_filter(ECG, stream_rate_hz=250.0, target_rate_hz=250.0)
     assert design.sos is not None
     response = signal.sosfilt(design.sos, np.ones(250 * 30))
-    settled = int(round(design.warmup_s * 250.0))
+    settled = round(design.warmup_s * 250.0)
     assert np.abs(response[settled:]).max() <= 1e-3 < np.abs(response[settled - 1])
     stated = dsp.design_filter(
         FilterSpec(low_hz=0.05, high_hz=1.0, warmup_s=60.0), stream_rate_hz=25.0, target_rate_hz=25.0

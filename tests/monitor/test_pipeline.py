@@ -103,10 +103,9 @@ def _essence(events: list[Event]) -> Essence:
         if isinstance(event, (Score, PainIndex)) and event.t_rel >= SECONDS:
             continue
         if isinstance(event, Score):
-            result.append(
-                (event.k, event.t_end, event.bundle, event.absent, event.calibration, event.probabilities)
-                + (event.logits, event.window_hash, event.quality, event.index)
-            )
+            about = (event.k, event.t_end, event.bundle, event.absent, event.calibration)
+            model = (event.probabilities, event.logits, event.window_hash, event.quality, event.index)
+            result.append((*about, *model))
         elif isinstance(event, PainIndex):
             result.append((event.k, event.fast, event.slow, event.fast_withheld, event.slow_withheld))
         elif isinstance(event, CalibrationEvent):
