@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from models.base import PainModel
 from models.crossmod_transformer import CrossModTransformer
+from models.painattnnet import MSCNSE
 
 MODELS: Final[Mapping[str, Callable[..., PainModel]]] = MappingProxyType(
-    {CrossModTransformer.architecture: CrossModTransformer}
+    {model.architecture: model for model in (CrossModTransformer, MSCNSE)}
 )
 
 
