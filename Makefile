@@ -2,7 +2,7 @@
 #   make demo ARGS="--headless --seconds 40"   arguments for `pain-monitor demo`
 #   make test PYTHON=python3.12                another Python          TORCH_INDEX=URL   another index for torch
 #   make lint types imports                    the checks of `make test` one by one
-#   make bundles                               train and export the shipped models anew
+#   make bundles                               train and export the shipped models anew (BUNDLES=NAME: only that one)
 #   make bench                                 side-by-side measurements
 # Set-up is done once and again only when pyproject.toml changes. Exit status of the set-up: 3 where something of the
 # system is missing that could not be installed (make prints it as "Error 3").
@@ -12,6 +12,7 @@
 
 PY := .venv/bin/python
 ARGS ?=
+BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp
 export PYTHON TORCH_INDEX
 
 help:
@@ -43,8 +44,12 @@ unit: setup-test
 	$(PY) -m pytest $(ARGS)
 
 bundles: setup-test
-	$(PY) -m models.training $(ARGS)
-	$(PY) -m export $(ARGS)
+	@for name in $(BUNDLES); do \
+	  made=build/bundles/$$name; \
+	  $(PY) -m models.training --bundle $$name --out build/bundles && \
+	  $(PY) -m export write --weights $$made/weights.pt --spec $$made/spec.json --card $$made/card.md \
+	    --out monitor/bundles/$$name || exit 1; \
+	done
 
 bench: setup-test
 	$(PY) -m benchmarks $(ARGS)

@@ -74,6 +74,8 @@ app.command(rich_help_panel="Look around")(inventory.models)
 
 app.command(rich_help_panel="A running engine")(commands.marker)
 app.command(rich_help_panel="A running engine")(commands.nrs)
+app.command(rich_help_panel="A running engine")(commands.acknowledge)
+app.command(rich_help_panel="A running engine")(commands.recalibrate)
 app.command("new-session", rich_help_panel="A running engine")(commands.new_session)
 
 app.command(rich_help_panel="Recorded sessions")(sessions.inspect)

@@ -46,6 +46,28 @@ def nrs(
     _send("nrs", {"value": value, "text": text}, bed=bed, state_dir=state_dir, actor=actor)
 
 
+def acknowledge(
+    condition: Annotated[str, typer.Argument(help="Which alarm, as it stands in the lines: pain_severe, no_data ...")],
+    *,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Say that an alarm has been seen and the patient assessed; a latched alarm goes off by it.
+
+    Example: `pain-monitor acknowledge pain_severe`
+    """
+    _send("acknowledge", {"condition": condition}, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def recalibrate(*, bed: Bed = "", state_dir: StateDir = None, actor: Actor = "") -> None:
+    """Take the subject's baseline anew, for instance after a sensor was moved; the subject should rest meanwhile.
+
+    Until it is complete the index is hollow and pain alarms are off, as at the beginning of a session.
+    """
+    _send("recalibrate", {}, bed=bed, state_dir=state_dir, actor=actor)
+
+
 def new_session(
     *,
     subject: Annotated[str, typer.Option(help="Subject code: letters, digits, - _ and dot. Never a person's name.")],

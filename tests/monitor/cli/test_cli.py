@@ -18,7 +18,7 @@ from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
     *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session"),
-    *("marker", "nrs", "export"),
+    *("marker", "nrs", "acknowledge", "recalibrate", "export"),
 }
 
 
@@ -190,6 +190,8 @@ def test_replay_writes_the_attention_of_each_scored_window(
         (("marker", "turned"), 9, "no engine"),
         (("nrs", "4", "--bed", "b9"), 9, "b9"),
         (("nrs", "11"), 2, "10"),
+        (("acknowledge", "pain_severe"), 9, "no engine"),
+        (("recalibrate",), 9, "no engine"),
         (("new-session", "--subject", "P-1"), 9, "no engine"),
         (("nonsense",), 2, "nonsense"),
     ],
