@@ -22,8 +22,9 @@ from monitor.errors import SourceError
 from monitor.sources.base import SourceReading
 from monitor.sources.liblsl import pylsl
 from monitor.sources.lsl_discovery import ChannelReport, Offer, StreamReport, describe, discover, look
-from monitor.sources.lsl_inlet import Binding, InletThread, Mailbox
+from monitor.sources.lsl_inlet import Binding, InletThread
 from monitor.sources.lsl_matching import ANY_PLACE, Match, Seen, Vacancy, choose, place_name
+from monitor.sources.mailbox import Mailbox
 from monitor.types import StreamEvent, StreamEventKind, StreamInfo
 
 __all__ = ["ChannelReport", "LslSource", "StreamReport", "discover"]

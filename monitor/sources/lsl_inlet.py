@@ -1,4 +1,4 @@
-"""One LSL inlet in a thread of its own, and the mailbox through which all of a bed's inlets hand over what came.
+"""One LSL inlet in a thread of its own.
 
 An inlet object is created, read and destroyed in the same thread and never closed and opened again: liblsl has
 aborted processes, and delivered nothing, on other paths. It does not recover by itself (`recover=False`), because a
@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -20,10 +19,10 @@ import numpy as np
 
 from monitor.clock import Clock
 from monitor.config import LslSettings
-from monitor.sources.base import SourceReading
 from monitor.sources.liblsl import LSL_ERRORS, own_hostname, pylsl
 from monitor.sources.lsl_discovery import DESCRIBE_S, Offer
 from monitor.sources.lsl_stamps import ArrivalStamps, ClockOffset
+from monitor.sources.mailbox import Mailbox
 from monitor.types import Chunk, Float32Array, FloatArray, StreamEvent, StreamEventKind, StreamInfo, snap
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,7 +36,6 @@ FOREIGN_CLOCK_S: Final = 5.0
 _POLL_S: Final = 0.2
 _CLOCK_QUERY_S: Final = 2.0
 _FIRST_OFFSET_S: Final = 15.0
-_MAILBOX_ITEMS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,69 +47,6 @@ class Binding:
     info: StreamInfo
     channel: int
     timestamps: Literal["device", "arrival"] = "device"
-
-
-class Mailbox:
-    """What the inlets of one bed brought, in the order in which it came. Bounded: the oldest chunk goes first.
-
-    Args:
-        capacity: Items that may wait; a reader that is alive never gets near it.
-    """
-
-    def __init__(self, capacity: int = _MAILBOX_ITEMS) -> None:
-        self._items: deque[StreamInfo | StreamEvent | Chunk] = deque()
-        self._capacity = capacity
-        self._lost: dict[str, int] = {}
-        self._ready = threading.Condition()
-        self._defect: Exception | None = None
-
-    def put(self, *items: StreamInfo | StreamEvent | Chunk) -> None:
-        """Append items and wake the reader."""
-        with self._ready:
-            self._items.extend(items)
-            if len(self._items) > self._capacity:
-                self._drop_oldest_chunk()
-            self._ready.notify()
-
-    def fail(self, defect: Exception) -> None:
-        """Hand a defect of a thread to the reader, whose `take` raises it."""
-        with self._ready:
-            self._defect = self._defect or defect
-            self._ready.notify()
-
-    def take(self, timeout: float) -> SourceReading:
-        """Return what came, waiting at most `timeout` seconds for something.
-
-        A reading ends before a stream that was opened again after chunks or events, so that `opened` always comes
-        before whatever else the reading holds.
-        """
-        with self._ready:
-            self._ready.wait_for(lambda: self._items or self._defect is not None, timeout)
-            if self._defect is not None:
-                raise self._defect
-            chunks: list[Chunk] = []
-            events: list[StreamEvent] = []
-            opened: list[StreamInfo] = []
-            while self._items:
-                item = self._items[0]
-                if isinstance(item, StreamInfo):
-                    if chunks or events:
-                        break
-                    opened.append(item)
-                elif isinstance(item, StreamEvent):
-                    events.append(item)
-                else:
-                    lost = self._lost.pop(item.stream, 0)
-                    chunks.append(replace(item, lost=item.lost + lost) if lost else item)
-                self._items.popleft()
-        return SourceReading(chunks=chunks, events=events, opened=opened)
-
-    def _drop_oldest_chunk(self) -> None:
-        for position, item in enumerate(self._items):
-            if isinstance(item, Chunk):
-                del self._items[position]
-                self._lost[item.stream] = self._lost.get(item.stream, 0) + len(item) + item.lost
-                return
 
 
 class InletThread(threading.Thread):

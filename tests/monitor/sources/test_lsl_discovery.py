@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.sources.lsl_discovery import measured_rate, missing_samples, parse_description
-from monitor.sources.lsl_inlet import Mailbox
+from monitor.sources.mailbox import Mailbox
 from monitor.types import Chunk, Provenance, StreamEvent, StreamEventKind, StreamInfo
 
 FEW = settings(max_examples=50, deadline=None)
