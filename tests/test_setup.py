@@ -69,6 +69,6 @@ def test_a_python_that_was_asked_for_must_suit(folder: Path) -> None:
 
 
 def test_a_missing_venv_package_is_named(folder: Path) -> None:
-    python(folder, "python3", f'case "$2" in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac')
+    python(folder, "python3", f'case "$2" in *ensurepip*) exit 1 ;; *) exec "{sys.executable}" "$@" ;; esac')
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     assert_refused(set_up(folder), folder, f"system package {package} is missing")
