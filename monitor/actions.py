@@ -46,12 +46,27 @@ class NewSessionArgs(_Args):
     """Subject code; never a person's name."""
 
 
+class ChooseBundleArgs(_Args):
+    """One of the bed's bundles is preferred to the others from now on."""
+
+    bundle: Annotated[str, Field(min_length=1, max_length=64)]
+    """Name of the bundle."""
+
+
+class HistoryArgs(_Args):
+    """Indices of the last minutes."""
+
+    minutes: Annotated[float, Field(gt=0, le=60)] = 15.0
+
+
 ACTIONS: Final[Mapping[str, type[_Args]]] = {
     "marker": MarkerArgs,
     "nrs": NrsArgs,
     "recalibrate": NoArgs,
     "acknowledge": AcknowledgeArgs,
     "new_session": NewSessionArgs,
+    "choose_bundle": ChooseBundleArgs,
+    "history": HistoryArgs,
     "status": NoArgs,
     "streams": NoArgs,
 }

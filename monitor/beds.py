@@ -35,6 +35,7 @@ from monitor.types import (
     Priority,
     Score,
     StreamInfo,
+    Window,
     snap,
 )
 
@@ -67,6 +68,11 @@ class BedPipeline(Protocol):
 
     def tick(self, now: float) -> list[Event]:
         """Take the time."""
+        ...
+
+    @property
+    def window(self) -> Window | None:
+        """The newest window that was scored."""
         ...
 
 
@@ -144,6 +150,7 @@ class Bed:
         self._index: PainIndex | None = None
         self._alarms: dict[str, AlarmEvent] = {}
         self._fault: AlarmEvent | None = None
+        self._preferred = ""
         self._crashes: deque[float] = deque()
         self._rebuilt = 0
 
@@ -151,6 +158,11 @@ class Bed:
     def session(self) -> uuid.UUID:
         """The present session."""
         return self._session
+
+    @property
+    def window(self) -> Window | None:
+        """The newest window that was scored; None before the first of a session."""
+        return None if self._pipeline is None else self._pipeline.window
 
     def start(self, *, continues: uuid.UUID | None = None, baseline: Baseline | None = None) -> None:
         """Begin the first session.
@@ -200,6 +212,8 @@ class Bed:
             case "new_session":
                 return self._new_session(args["subject"], command)
         self._step(Command(action=command.action, at=self._now(), actor=command.actor, args=args))
+        if command.action == "choose_bundle":
+            self._preferred = args["bundle"]
         return {"bed": self.name, "session": str(self._session)}
 
     def status(self) -> dict[str, Any]:
@@ -245,6 +259,9 @@ class Bed:
         session = self._session
         for info in list(self._streams.values()):
             self._step(StreamOpened(info=info, at=at))
+        if self._preferred and session == self._session:  # a choice outlives the session that it was made in
+            choice = {"bundle": self._preferred}
+            self._step(Command(action="choose_bundle", at=at, actor="engine", args=choice))
         if baseline and session == self._session:  # a crash in between has begun another one
             restore = {"baseline": {key: list(values) for key, values in baseline.items()}}
             self._step(Command(action="restore_calibration", at=at, actor="engine", args=restore))

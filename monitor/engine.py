@@ -7,6 +7,7 @@ Threads, each with a name:
 - `store`: writes session databases (`monitor.recorder`);
 - `output-<name>`: one an output (`monitor.outputs.base`);
 - `control`: answers operators (`monitor.link`);
+- `broadcast`: tells screens (`monitor.broadcast`);
 - `watchdog`: ends the process when the pipeline thread shows no sign of life.
 
 Nothing downstream can hold up the pipeline thread: what it hands on goes into bounded queues that drop and count.
@@ -27,11 +28,12 @@ from typing import Any, Final
 
 from monitor.actions import checked
 from monitor.beds import Bed, BedCrashError
+from monitor.broadcast import Broadcast, Journals
 from monitor.clock import Clock, SystemClock
 from monitor.config import Settings
 from monitor.errors import EngineError, MonitorError
 from monitor.intake import Intake, Item, Request, SourceThread
-from monitor.link import ControlServer
+from monitor.link import ControlServer, Publisher
 from monitor.locks import BedLock, run_dir
 from monitor.outputs.base import CallbackOutput, Output, OutputThread
 from monitor.recorder import Recorder
@@ -98,8 +100,19 @@ class Engine:
         everything = [*outputs, *([CallbackOutput(on_events)] if on_events else [])]
         self._outputs = [OutputThread(output) for output in everything]
         self._locks = [BedLock(state=state, bed=bed.name) for bed in settings.bed]
+        self._publisher = Publisher(run=self._run_dir, beds=[bed.name for bed in settings.bed])
+        self._broadcast = Broadcast(
+            beds=settings.bed,
+            bundles={bed: [item.spec for item in bundles] for bed, bundles in models.bundles.items()},
+            sender=self._publisher,
+            clock=clock,
+            recording=self._recorder.status,
+            window=lambda bed: self._beds[bed].window,
+            explain=models.explain,
+        )
+        journal = Journals(self._recorder, self._broadcast)
         self._beds = {
-            bed.name: Bed(settings=bed, build=models.build, journal=self._recorder, publish=self._publish, clock=clock)
+            bed.name: Bed(settings=bed, build=models.build, journal=journal, publish=self._publish, clock=clock)
             for bed in settings.bed
         }
         if sources is None:
@@ -133,6 +146,8 @@ class Engine:
                 lock.acquire()
                 undo.callback(lock.release)
             self._control.bind()
+            undo.callback(self._control.stop)
+            self._publisher.bind()
             undo.pop_all()
         self._recorder.start()
         for output in self._outputs:
@@ -145,6 +160,7 @@ class Engine:
         self._watchdog.start()
         self._pipeline.start()
         self._control.start()
+        self._broadcast.start()
         for source in self._sources:
             source.start()
 
@@ -169,6 +185,8 @@ class Engine:
         self._watchdog.stop()
         if not self._recorder.stop(_STORE_END_S):
             _LOGGER.error("the disk does not take the last records; they are lost")
+        if not self._broadcast.stop(_OUTPUT_END_S):
+            _LOGGER.warning("what tells the screens does not end and is left behind")
         for output in self._outputs:
             if not output.stop(_OUTPUT_END_S):
                 _LOGGER.warning("output %s does not end and is left behind", output.name)
@@ -227,6 +245,8 @@ class Engine:
         if bed not in self._beds:
             raise EngineError(f"this engine has no bed '{bed}'", todo=f"It has {', '.join(names)}")
         args = checked(action, args)
+        if action == "history":
+            return self._broadcast.history(bed, 60.0 * args["minutes"]).model_dump()
         request = Request(Command(action=action, at=self._clock.now(), actor=actor or "unknown", args=args))
         self._intake.put(bed, request)
         return request.wait(timeout)
@@ -343,4 +363,4 @@ class Engine:
                 signal.signal(number, handler)
 
 
-_THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "watchdog")
+_THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "broadcast", "watchdog")

@@ -37,6 +37,7 @@ from monitor.types import (
     StreamEvent,
     StreamEventKind,
     StreamInfo,
+    Window,
     WindowsSkipped,
 )
 from monitor.windows import Watermark, WindowGrid
@@ -75,6 +76,7 @@ class Pipeline:
         self._plans = tuple(BundlePlan(spec) for spec in bundles)
         self._buffers: dict[str, StreamBuffer] = {}
         self._by_modality: dict[str, StreamBuffer] = {}
+        self._waiting: dict[str, StreamInfo] = {}
         self._last_arrival: dict[str, float] = {}
         self._missed_until: dict[str, float] = {}
         self._now = 0.0
@@ -86,6 +88,7 @@ class Pipeline:
         self._index = IndexTracker(hop_s=bed.hop_s)
         self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
         self._assessment: Assessment | None = None
+        self._window: Window | None = None
         longest = max(plan.length_s for plan in self._plans)
         history = max(HISTORY_S.get(i.modality, 0.0) for plan in self._plans for i in plan.spec.inputs)
         self._buffer_s = max(bed.buffer_s, bed.allowed_lateness_s + longest + history + bed.hop_s + _MARGIN_S)
@@ -100,14 +103,26 @@ class Pipeline:
             at: Stream clock.
 
         Returns:
-            One event: opened, or refused with the reason.
+            Opened, or refused with the reason. A stream that announces another origin than the bed counts from is
+            refused while any stream of the old origin lives, and taken over when none does: a device was restarted.
         """
         self._now = max(self._now, at)
+        self._waiting.pop(info.key, None)
         refusal = self._refusal(info)
         if refusal:
             return [self._stream_event(info, StreamEventKind.REFUSED, at, refusal)]
         if info.origin is not None and self._announced_origin is None and not self._grid.started:
             self._announced_origin = self._grid.origin = info.origin
+        if info.origin is not None and info.origin != self._grid.origin:
+            self._waiting[info.key] = info
+            takeover = self._take_over(at)
+            here = self._grid.origin
+            detail = f"announces the origin {info.origin:.6f} s, the bed's windows count from {here:.6f} s"
+            return takeover or [self._stream_event(info, StreamEventKind.REFUSED, at, detail)]
+        return self._admit(info, at)
+
+    def _admit(self, info: StreamInfo, at: float) -> list[Event]:
+        """Take a stream whose origin fits."""
         known = self._buffers.get(info.key)
         if known is not None and _same_signal(known.info, info):
             return [self._stream_event(info, StreamEventKind.OPENED, at, "again")]
@@ -138,7 +153,7 @@ class Pipeline:
         """
         self._now = max(self._now, chunk.arrival)
         buffer = self._buffers.get(chunk.stream)
-        if buffer is None:
+        if buffer is None or chunk.stream in self._waiting:
             return []
         events: list[Event] = []
         self._last_arrival[chunk.stream] = chunk.arrival
@@ -150,8 +165,8 @@ class Pipeline:
             self._watermark.seen(None, chunk.arrival)
         elif len(chunk):
             self._watermark.seen(buffer.timeline.newest, chunk.arrival)
-            if not self._grid.started and buffer.timeline.newest is not None:
-                self._grid.start(buffer.timeline.segments[0].t_first)
+            if not self._grid.started and not buffer.timeline.clock_fault:
+                self._grid.start(buffer.timeline.segments[-1].t_first)
         self._decide(events)
         return events
 
@@ -163,7 +178,7 @@ class Pipeline:
         """
         self._now = max(self._now, now)
         self._watermark.tick(now)
-        events: list[Event] = []
+        events = self._take_over(now)
         self._decide(events)
         events.extend(self._alarm.on_silence(now, self._watermark.last_arrival, now - self._grid.origin))
         return events
@@ -173,7 +188,8 @@ class Pipeline:
 
         Args:
             command: marker {kind, text}; nrs {value, text}; recalibrate {}; calibrate_span {start, end};
-                restore_calibration {baseline}; acknowledge {condition}.
+                restore_calibration {baseline}; acknowledge {condition}; choose_bundle {bundle}, which is preferred to
+                all others from now on.
 
         Raises:
             ValueError: If the action is unknown or its arguments do not fit; nothing has changed then.
@@ -202,6 +218,9 @@ class Pipeline:
                 return [self._calibration.event(self._plan_keys(), command.at)]
             case "acknowledge":
                 return list(self._alarm.acknowledge(str(args["condition"]), command.actor, command.at))
+            case "choose_bundle":
+                self._prefer(str(args["bundle"]))
+                return []
             case _:
                 raise ValueError(f"there is no action {command.action!r}")
 
@@ -222,21 +241,44 @@ class Pipeline:
         """Streams that serve a modality."""
         return tuple(buffer.info for buffer in self._buffers.values())
 
+    @property
+    def window(self) -> Window | None:
+        """The newest window that was scored; None before the first."""
+        return self._window
+
     # -- streams -------------------------------------------------------------------------------------------------
 
     def _refusal(self, info: StreamInfo) -> str:
         if info.bed != self.bed.name:
             return f"belongs to bed {info.bed}"
-        if info.origin is not None and (self._announced_origin is not None or self._grid.started):
-            here = self._grid.origin
-            if info.origin != here:
-                return f"announces the origin {info.origin:.6f} s, the bed's windows count from {here:.6f} s"
         holder = self._by_modality.get(info.modality or "")
         if holder is not None and holder.info.key != info.key:
             return f"{info.modality} already comes from stream {holder.info.name!r}"
         if info.rate_hz <= 0 and info.modality is not None:
             return "has no sampling rate; state rate_hz in its [[bed.stream]]"
         return ""
+
+    def _take_over(self, at: float) -> list[Event]:
+        """Count windows anew from a waiting stream's origin once every other stream has fallen silent."""
+        if not self._waiting:
+            return []
+        if any(key not in self._waiting and not self._silent(buffer) for key, buffer in self._buffers.items()):
+            return []
+        origin = next(iter(self._waiting.values())).origin
+        if origin is None:
+            raise RuntimeError("a stream without an origin waits for none")
+        for buffer in self._buffers.values():
+            buffer.timeline.disbelieve()
+        self._grid.restart(origin)
+        self._announced_origin = origin
+        self._missed_until.clear()
+        self._assessment = None
+        admitted = [info for info in self._waiting.values() if info.origin == origin]
+        events: list[Event] = []
+        for info in admitted:
+            del self._waiting[info.key]
+            events.extend(self._admit(info, at))
+        return events
 
     def _drop(self, buffer: StreamBuffer) -> None:
         del self._buffers[buffer.info.key]
@@ -365,6 +407,17 @@ class Pipeline:
             return False
         return not assessment.inputs(active, self._calibration).reasons
 
+    def _prefer(self, bundle: str) -> None:
+        """Put one bundle before all others; it scores the next window if it has been usable for a while."""
+        names = [spec.name for spec in self.bundles]
+        if bundle not in names:
+            raise ValueError(f"this bed has no bundle {bundle!r}; it has {', '.join(names)}")
+        order = sorted(range(len(names)), key=lambda position: names[position] != bundle)
+        self.bundles = tuple(self.bundles[position] for position in order)
+        self._plans = tuple(self._plans[position] for position in order)
+        self._chooser.reorder(order)
+        self._assessment = None
+
     def _available_keys(self) -> list[str]:
         return [key for plan in self._plans if plan.available for key in plan.keys]
 
@@ -403,6 +456,17 @@ class Pipeline:
             except Exception:  # noqa: BLE001
                 _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
                 absent, logits, probability = (str(Reason.MODEL_FAULT),), None, None
+        if not absent:
+            self._window = Window(
+                bed=self.bed.name,
+                bundle=spec.name,
+                epoch=self._grid.epoch,
+                k=k,
+                t_end=self._grid.end_of(k),
+                inputs=item.arrays,
+                delay_s=item.delay_s,
+                edges_hz=item.edges_hz,
+            )
         return Score(
             bed=self.bed.name,
             bundle=spec.name,

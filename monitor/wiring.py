@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from monitor.recorder import Writer, WriterFactory
 from monitor.scoring.session import OnnxRunner
 from monitor.sources.base import Source
 from monitor.store import SessionMeta, SessionWriter, StoredBundle, session_path
-from monitor.types import Provenance
+from monitor.types import Float32Array, Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Models:
     bundles: Mapping[str, tuple[StoredBundle, ...]]
     """By bed, in order of preference."""
     build: PipelineFactory
+    explain: Callable[[str, Mapping[str, Float32Array]], Mapping[str, Float32Array]] | None = None
+    """Attention maps of one window: (bundle, inputs) -> by name; None where nothing makes them."""
 
 
 def load_models(settings: Settings) -> Models:
@@ -50,7 +52,7 @@ def load_models(settings: Settings) -> Models:
         specs = [bundle.spec for bundle in stored[bed.name]]
         return Pipeline(bed=bed, bundles=specs, runner=runner, session=session)
 
-    return Models(bundles=stored, build=build)
+    return Models(bundles=stored, build=build, explain=runner.explain)
 
 
 def live_sources(settings: Settings, clock: Clock) -> dict[str, list[Source]]:

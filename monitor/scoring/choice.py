@@ -40,3 +40,8 @@ class BundleChooser:
             patient = [p for p in ready if p < self.active and self._streak_s[p] >= UP_AFTER_S]
             self.active = patient[0] if patient else self.active
         return self.active
+
+    def reorder(self, order: Sequence[int]) -> None:
+        """Another order of preference: the bundle now at position i is the one that was at `order[i]`."""
+        self._streak_s = [self._streak_s[position] for position in order]
+        self.active = None if self.active is None else list(order).index(self.active)

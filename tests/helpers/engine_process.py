@@ -25,6 +25,8 @@ from monitor.wiring import Models, load_models
 class StuckPipeline:
     """Hangs at the first tick, as a defect in a C library might."""
 
+    window = None
+
     def __init__(self, inner: BedPipeline) -> None:
         self.open_stream, self.feed, self.command = inner.open_stream, inner.feed, inner.command
 
@@ -35,6 +37,8 @@ class StuckPipeline:
 
 class BrokenPipeline:
     """Fails at every tick."""
+
+    window = None
 
     def __init__(self, inner: BedPipeline) -> None:
         self.open_stream, self.feed, self.command = inner.open_stream, inner.feed, inner.command

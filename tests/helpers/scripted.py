@@ -11,7 +11,7 @@ from monitor.beds import BedPipeline
 from monitor.config import BedSettings
 from monitor.session_rows import Input, StreamOpened, Tick
 from monitor.sources.base import SourceReading
-from monitor.types import Chunk, Command, Event, StreamInfo
+from monitor.types import Chunk, Command, Event, StreamInfo, Window
 from monitor.wiring import Models
 
 
@@ -97,6 +97,10 @@ class RememberingPipeline:
         self.calls.append(Tick(now=now))
         return self.inner.tick(now)
 
+    @property
+    def window(self) -> Window | None:
+        return self.inner.window
+
 
 def remembering(models: Models) -> tuple[Models, list[RememberingPipeline]]:
     """Models whose pipelines remember their calls, and the list that they appear in."""
@@ -106,7 +110,7 @@ def remembering(models: Models) -> tuple[Models, list[RememberingPipeline]]:
         made.append(RememberingPipeline(models.build(bed, session)))
         return made[-1]
 
-    return Models(bundles=models.bundles, build=build), made
+    return Models(bundles=models.bundles, build=build, explain=models.explain), made
 
 
 class Collected:

@@ -1,7 +1,6 @@
-"""Between an engine and those who look at it or command it: ZeroMQ sockets. The only place that imports zmq.
+"""Requests to an engine, and its answers: a ROUTER on one ipc endpoint a bed, which only the engine's user can open.
 
-One class a socket. So far there is `control`: a ROUTER on one ipc endpoint a bed, which only the engine's user can
-open. A request is one CBOR map {id, actor, bed, action, args}, a reply {id, ok, error, result}; the reply is sent
+A request is one CBOR map {id, actor, bed, action, args}, a reply {id, ok, error, result}; the reply is sent
 when the pipeline thread has done what was asked, not before. A request that is repeated under the same id is answered
 again and not done again.
 """
@@ -9,11 +8,8 @@ again and not done again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
-import os
-import tempfile
 import threading
 import uuid
 from collections import OrderedDict
@@ -26,15 +22,13 @@ import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import EngineError, MonitorError
+from monitor.link.endpoints import endpoint
 from monitor.locks import holder, run_dir
 
 _LOGGER = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES: Final = 65_536
 """A longer packet is refused by the socket itself."""
-
-_SOCKET_PATH_BYTES: Final = 100
-"""Longest path of a Unix socket that every system takes (104 on macOS, 108 on Linux, with the final zero)."""
 
 _POLL_S: Final = 0.25
 _REMEMBERED: Final = 256
@@ -58,21 +52,6 @@ class Handler(Protocol):
     """Does what is asked; `Engine.request`."""
 
     def __call__(self, action: str, args: Mapping[str, Any], *, bed: str, actor: str) -> dict[str, Any]: ...  # noqa: D102
-
-
-def endpoint(run: Path, name: str) -> str:
-    """Address of a bed's control socket.
-
-    Args:
-        run: Folder of locks and sockets.
-        name: Name of the bed.
-    """
-    path = run / f"engine-{name}.sock"
-    if len(os.fsencode(path)) > _SOCKET_PATH_BYTES:
-        # Both ends come to the same short path from the long one.
-        digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:24]
-        path = _short_folder() / f"{digest}.sock"
-    return f"ipc://{path}"
 
 
 def decode_request(packet: bytes) -> Request:
@@ -268,17 +247,3 @@ class ControlClient:
 
 def _reply(request_id: str, *, result: Mapping[str, Any] | None = None, error: str = "") -> bytes:
     return cbor2.dumps({"id": request_id, "ok": not error, "error": error, "result": dict(result or {})})
-
-
-def _short_folder() -> Path:
-    """A folder of this user alone, with a short path.
-
-    Raises:
-        EngineError: If somebody else has made one of that name.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
-    folder = Path(tempfile.gettempdir()) / f"pain-monitor-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and (folder.lstat().st_uid != os.getuid() or folder.lstat().st_mode & 0o077):
-        raise EngineError("belongs to somebody else, or is open to others", where=str(folder), todo="Remove it")
-    return folder
