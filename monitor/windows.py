@@ -56,6 +56,12 @@ class WindowGrid:
         """The next window has been decided."""
         self._next = self.next_k + 1
 
+    def restart(self, origin: float) -> None:
+        """Count from another origin, in a new epoch; the first window is named by the next `start`."""
+        self.origin = origin
+        self._next = None
+        self.epoch += 1
+
     def jump(self, t: float) -> tuple[int, int]:
         """Go on with the first window that ends at or after `t`, in a new epoch.
 

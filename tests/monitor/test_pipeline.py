@@ -357,7 +357,6 @@ def test_streams_that_do_not_fit_are_refused_with_the_reason(specs: Specs) -> No
     pipeline.open_stream(stream("EDA", 32.0), 0.0)
     for info, words in [
         (stream("EDA", 32.0, key="second"), "already comes from stream 'EDA'"),
-        (stream("ECG", 256.0, origin=3.5), "announces the origin 3.5"),
         (stream("ECG", 256.0, bed="bed2"), "belongs to bed bed2"),
         (stream("ECG", 0.0), "no sampling rate"),
     ]:
@@ -399,3 +398,35 @@ def test_empty_chunks_and_strangers_change_nothing(specs: Specs, reference: Esse
         log.append(Chunk(stream=chunk.stream, samples=empty[0], stamps=empty[1], arrival=chunk.arrival))
         log.append(Chunk(stream="unknown", samples=empty[0], stamps=empty[1], arrival=chunk.arrival))
     assert _essence(run(pipeline, _streams("EDA", "ECG"), log, until=SECONDS + 5.0)) == reference
+
+
+def test_two_live_streams_of_different_origins_are_not_mixed(specs: Specs) -> None:
+    pipeline, _ = make_pipeline([specs["ecg"]])
+    streams = [*_streams("EDA"), *_streams("ECG", origin=3.5)]
+    events = run(pipeline, streams, _log())
+    (refused,) = stream_events(events, StreamEventKind.REFUSED)
+    assert "announces the origin 3.5" in refused.detail
+    assert "ECG:no_stream" in scores(events)[-1].absent
+
+
+def test_devices_that_were_started_again_count_windows_from_their_new_origin(specs: Specs) -> None:
+    pipeline, _ = make_pipeline([specs["ecg"]])
+    first = run(pipeline, _streams("EDA", "ECG"), [c for c in _log() if c.arrival < 30.0], until=31.0)
+    start = 32.125
+    events: list[Event] = []
+    for info in _streams("EDA", "ECG", origin=start):
+        events.extend(pipeline.open_stream(info, 31.5))
+    assert len(stream_events(events, StreamEventKind.REFUSED)) == 1  # the second old stream may still live
+    assert len(stream_events(events, StreamEventKind.OPENED)) == 2
+    tick = 31.5
+    for chunk in sorted(_log(start=start), key=lambda item: item.arrival):
+        while tick <= chunk.arrival:
+            events.extend(pipeline.tick(tick))
+            tick += 0.25
+        events.extend(pipeline.feed(chunk))
+    found = scores(events)
+    again = [score for score in found if score.epoch == 1]
+    assert again[0].k == 0
+    assert again[0].t_end == start
+    assert len({(s.epoch, s.k) for s in scores(first) + found}) == len(scores(first)) + len(found)
+    assert sum(not score.absent for score in again) >= 45
