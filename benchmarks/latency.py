@@ -17,31 +17,21 @@ import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks.inference import exported_model
 from benchmarks.latency_player import RATES_HZ
 from benchmarks.one_thread import unrestricted
+from benchmarks.random_model import MODALITIES, random_bundle
 from benchmarks.report import Figure, Result
-from export.folder import write_folder
-from monitor.bundle import (
-    BundleSpec,
-    CalibrationSpec,
-    ClassSpec,
-    TrainingSpec,
-    WeightsSpec,
-    default_input,
-    shipped_bundles,
-)
+from monitor.bundle import shipped_bundles
 from monitor.errors import MonitorError
 from monitor.outputs.synthetic_playback import source_id
 from monitor.types import FloatArray
 
 BUNDLE: Final = "crossmod-eda-ecg"
-NEEDED: Final = ("EDA", "ECG")
 LEAD_IN_S: Final = 12.0
 """First window of 5.5 s and the filters' warm-up, then some scores that do not count."""
 SKIPPED_SCORES: Final = 3
@@ -55,6 +45,8 @@ ResolveScope = machine
 [lab]
 KnownPeers = {{127.0.0.1}}
 SessionID = {session}
+[ports]
+PortRange = 256
 [log]
 level = -3
 """
@@ -75,7 +67,7 @@ def run(*, quick: bool) -> Result:
     with tempfile.TemporaryDirectory(prefix="pain-monitor-benchmark-") as scratch:
         folder = Path(scratch)
         try:
-            bundle = BUNDLE if BUNDLE in shipped_bundles() else str(_random_bundle(folder))
+            bundle = BUNDLE if BUNDLE in shipped_bundles() else str(random_bundle(folder))
             pushes, noted = _measure(folder, bundle, seconds)
         except ImportError as error:
             reason = f"no bundle is shipped, and {error.name}, which would make one, is not installed"
@@ -87,34 +79,6 @@ def run(*, quick: bool) -> Result:
 
 class LiveFailureError(MonitorError):
     """The two processes did not come to scores, with what they said."""
-
-
-def _random_bundle(folder: Path) -> Path:
-    """A CrossMod bundle that nobody trained: it costs what a trained one costs."""
-    model, graph = exported_model()
-    fallbacks: Mapping[str, Mapping[Literal["center", "spread"], float]] = {
-        "EDA": {"center": 2.0, "spread": 0.5},
-        "ECG": {"center": 0.0, "spread": 0.15},
-    }
-    spec = BundleSpec(
-        name="crossmod-random",
-        version="1.0.0",
-        architecture=model.architecture,
-        target="pain",
-        inputs=tuple(default_input(modality, fallback=fallbacks[modality]) for modality in NEEDED),
-        classes=tuple(
-            ClassSpec(name=name, level=level) for name, level in (("none", 0.0), ("moderate", 0.5), ("severe", 1.0))
-        ),
-        calibration=CalibrationSpec(prior=(1 / 3, 1 / 3, 1 / 3)),
-        training=TrainingSpec(data="none", protocol="none"),
-        weights=WeightsSpec(backbone="random", head="random", alarm_eligible=False),
-        parameters=model.parameter_count(),
-        flops=model.flops(138),
-        card="card.md",
-        intended_use="Benchmarks only; the weights are random.",
-    )
-    files = {"model.onnx": graph, "card.md": b"# Random weights\n\nFor benchmarks only.\n"}
-    return write_folder(spec=spec, files=files, out=folder / spec.name).path
 
 
 def _measure(folder: Path, bundle: str, seconds: float) -> tuple[list[Any], dict[str, Any]]:
@@ -195,11 +159,11 @@ def _figures(pushes: Sequence[Any], noted: Mapping[str, Any]) -> tuple[Figure, .
     origin = scored[0]["t_end"] - scored[0]["t_rel"]
     # Playing begins a whole number of seconds after the origin that the outlets announce, and pushes are hardly late.
     start = origin + round(float(np.median([at - due for _, _, due, at in pushes])) - origin)
-    completes = {key: [(start + last, at) for k, last, _, at in pushes if k == key] for key in NEEDED}
+    completes = {key: [(start + last, at) for k, last, _, at in pushes if k == key] for key in MODALITIES}
     created, lines, pipeline = [], [], []
     for score in scored:
         t_end = score["t_end"]
-        push = max(next(at for last, at in completes[key] if last >= t_end - 1e-6) for key in NEEDED)
+        push = max(next(at for last, at in completes[key] if last >= t_end - 1e-6) for key in MODALITIES)
         created.append(score["created"] - push)
         lines.append(written[t_end] - push)
         pipeline.append(score["created"] - score["decided"])

@@ -23,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "[multicast]\nResolveScope = machine\n"
         "[lab]\nKnownPeers = {127.0.0.1}\n"
         f"SessionID = pain-monitor-test-{uuid.uuid4().hex[:12]}\n"
+        # Known peers are asked on these ports only; 32, the default, are used up by a dozen outlets at once.
+        "[ports]\nPortRange = 256\n"
         "[log]\nlevel = -3\n",
         encoding="utf-8",
     )
