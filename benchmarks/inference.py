@@ -5,29 +5,21 @@ The weights are random, the same on both sides, and so is the input: what a scor
 
 from __future__ import annotations
 
-import functools
-import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from rich.console import Console
 
+from benchmarks.random_model import SAMPLES, random_model
 from benchmarks.report import Figure, Result, median_of, ratio_of
 from benchmarks.side_by_side import Step, take_turns
 from monitor.bundle import load_bundle, shipped_bundles
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner, open_session
 from monitor.types import FloatArray
 
-if TYPE_CHECKING:
-    from models.base import PainModel
-
-SAMPLES: Final = 138
 SGEMM_SIZE: Final = 1024
 """Three matrices of 4 MB: large enough for a library's full rate."""
 TOLERANCE: Final = 1e-4
 """Both sides must give the same logits, or the comparison would mean nothing."""
-
-_ARCHITECTURE: Final = "crossmod-transformer"
 
 
 def run(*, quick: bool) -> Result:
@@ -93,7 +85,7 @@ def _both() -> tuple[Step, Step, int, float]:
     """
     import torch
 
-    model, graph = exported_model()
+    model, graph = random_model()
     session = open_session(graph)
     rng = np.random.Generator(np.random.PCG64(5))
     inputs = {name: rng.standard_normal((1, 1, SAMPLES)).astype(np.float32) for name in model.input_names}
@@ -111,28 +103,6 @@ def _both() -> tuple[Step, Step, int, float]:
     if difference > TOLERANCE * max(1.0, float(np.abs(theirs).max())):
         raise RuntimeError(f"torch and ONNX Runtime differ by {difference:.2e}; nothing can be compared")
     return eager, onnx, model.flops(SAMPLES), difference
-
-
-@functools.cache
-def exported_model() -> tuple[PainModel, bytes]:
-    """CrossMod-Transformer with random weights, as a torch module and as the graph that the monitor would run.
-
-    Raises:
-        ImportError: If torch or onnx is not installed.
-    """
-    import torch
-
-    from export.to_onnx import to_onnx
-    from models.registry import create_model
-
-    torch.set_num_threads(1)
-    torch.manual_seed(3)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists operators of packages that we do not use
-    model = create_model(_ARCHITECTURE).eval()
-    with Console(stderr=True).status("Exporting a model (some ten seconds) ..."):
-        shapes = dict.fromkeys(model.input_names, (1, SAMPLES))
-        graph = to_onnx(model, outputs=SCORE_OUTPUTS, shapes=shapes)
-    return model, graph.SerializeToString()
 
 
 def _shipped(name: str, runner: OnnxRunner) -> Step:

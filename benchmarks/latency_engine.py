@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from monitor.beds import BedPipeline
 from monitor.cli.lines import JsonLines
@@ -22,7 +22,7 @@ from monitor.clock import SystemClock
 from monitor.config import BedSettings, load_settings
 from monitor.engine import Engine
 from monitor.supervisor import end_with_parent
-from monitor.types import Chunk, Command, Event, Score, StreamInfo
+from monitor.types import Chunk, Event, Score
 from monitor.wiring import Models, load_models, lsl_outputs
 
 
@@ -33,11 +33,9 @@ class _TimedPipeline:
         self._inner = inner
         self._log = log
 
-    def open_stream(self, info: StreamInfo, at: float) -> list[Event]:
-        return self._inner.open_stream(info, at)
-
-    def command(self, command: Command) -> list[Event]:
-        return self._inner.command(command)
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the pipeline's own."""
+        return getattr(self._inner, name)
 
     def feed(self, chunk: Chunk) -> list[Event]:
         return self._noted(self._inner.feed(chunk))
@@ -80,7 +78,7 @@ def main() -> int:
     models = load_models(settings)
 
     def build(bed: BedSettings, session: uuid.UUID) -> BedPipeline:
-        return _TimedPipeline(models.build(bed, session), scores)
+        return cast(BedPipeline, _TimedPipeline(models.build(bed, session), scores))
 
     engine = Engine(
         settings=settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,17 @@ from benchmarks.report import Figure, ratio_of
 from benchmarks.side_by_side import take_turns
 
 
-def run(repository: Path, name: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps the exported model from one benchmark to the next, and out of the user's own cache."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(repository: Path, cache: Path, name: str) -> dict[str, Any]:
     """The result of one benchmark in quick mode, its figures by name."""
     command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["quick"] is True
@@ -35,9 +43,9 @@ def run(repository: Path, name: str) -> dict[str, Any]:
     return {"figures": figures, "skipped": result["skipped"]}
 
 
-def test_preprocessing(repository: Path) -> None:
+def test_preprocessing(repository: Path, cache: Path) -> None:
     pytest.importorskip("neurokit2", exc_type=ImportError)
-    found = run(repository, "preprocessing")
+    found = run(repository, cache, "preprocessing")
     assert found["skipped"] == []
     figures = found["figures"]
     assert figures["neurokit2 / monitor"]["aim"] == 20.0
@@ -46,17 +54,17 @@ def test_preprocessing(repository: Path) -> None:
     assert path < figures["one hop: whole pipeline"]["value"] * 5  # one is part of the other; the factor is for noise
 
 
-def test_inference(repository: Path) -> None:
+def test_inference(repository: Path, cache: Path) -> None:
     pytest.importorskip("torch")
-    figures = run(repository, "inference")["figures"]
+    figures = run(repository, cache, "inference")["figures"]
     assert figures["torch / ONNX Runtime"]["aim"] == 1.5
     share = figures["of the sgemm rate: ONNX Runtime"]
     assert 0.1 < share["value"] < 150.0, "no model outruns the matrix product by half; operations are miscounted"
 
 
 @pytest.mark.live
-def test_latency(repository: Path) -> None:
-    found = run(repository, "latency")
+def test_latency(repository: Path, cache: Path) -> None:
+    found = run(repository, cache, "latency")
     if found["skipped"]:
         pytest.skip(" ".join(found["skipped"]))
     figures = found["figures"]
