@@ -24,7 +24,7 @@ class _Settings(BaseModel):
 class StreamSettings(_Settings):
     """One stream of a bed: how to find it, and what it is. `[[bed.stream]]`."""
 
-    source: Literal["lsl"] = "lsl"
+    source: Literal["lsl", "mqtt"] = "lsl"
     """Where it comes from live; `replay` takes it from the recording instead."""
     name: str | None = None
     """Name of the LSL stream, or of the signal in a recording."""
@@ -32,6 +32,8 @@ class StreamSettings(_Settings):
     """Type of the LSL stream."""
     source_id: str | None = None
     """source_id of the LSL stream: the surest way to name one."""
+    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:-]{0,63}$")] | None = None
+    """Name of the MQTT device, as in its topic; left out, the one device that sends the modality."""
     channel: str | int | None = None
     """Label or number (from 0) of the channel, where a stream has several."""
     modality: str | None = None
@@ -51,7 +53,7 @@ class StreamSettings(_Settings):
     timestamps: Literal["device", "arrival"] = "device"
     """Whose stamps to believe: the device's, or our clock at arrival (for bursts with useless stamps)."""
     jitter_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.02
-    """How far a stamp may be off its prediction before it counts as a gap."""
+    """How far a stamp may be off its prediction before it counts as a gap; over MQTT 0.1 where it is left out."""
 
 
 class AlarmSettings(_Settings):
@@ -132,6 +134,33 @@ class LslSettings(_Settings):
     """Seconds without a sample after which an inlet is given up and looked for anew."""
 
 
+class MqttSettings(_Settings):
+    """The MQTT broker, for streams that come in and scores that go out. `[mqtt]`."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,253}$")] = ""
+    """Name or address of the broker; empty: no MQTT."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8883
+    """8883 is usual with TLS, 1883 without."""
+    tls: bool = True
+    """Encrypt, and verify the broker's certificate and name."""
+    ca_file: str = ""
+    """Certificates that the broker's is verified with; empty: those that this system trusts."""
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@:-]{0,64}$")] = ""
+    """User at the broker; empty: none. The password is never written here."""
+    password_file: str = ""
+    """File whose first line is the password; nobody else may read it."""
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "PAIN_MONITOR_MQTT_PASSWORD"
+    """Environment variable with the password, where there is no password_file."""
+    keepalive_s: Annotated[int, Field(ge=5, le=300)] = 15
+    """Seconds of quiet after which broker and monitor ask for a sign of life."""
+    silent_s: Annotated[float, Field(ge=1, le=120)] = 5.0
+    """Seconds without a packet after which a stream counts as gone."""
+    publish: bool = True
+    """Publish scores, quality, alarms, status and heartbeat of every bed."""
+    commands: bool = True
+    """Take commands of users on their own topics; only where `publish` is on, since they are answered."""
+
+
 class LogSettings(_Settings):
     """What is written to standard error. `[log]`."""
 
@@ -146,6 +175,8 @@ class Settings(_Settings):
     """The engine process."""
     lsl: LslSettings = LslSettings()
     """How LSL streams are looked for."""
+    mqtt: MqttSettings = MqttSettings()
+    """The MQTT broker."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()
@@ -211,6 +242,19 @@ def contradictions(settings: Settings) -> list[Problem]:
         problems += _alarm_contradictions(bed.alarm, f"{key}.alarm")
         for position, stream in enumerate(bed.stream):
             problems += _stream_contradictions(stream, f"{key}.stream[{position}]")
+            if stream.source == "mqtt" and not settings.mqtt.host:
+                problems.append(
+                    Problem(f"{key}.stream[{position}].source", "[mqtt] names no broker", "set mqtt.host, or use LSL")
+                )
+    return problems + _mqtt_contradictions(settings.mqtt)
+
+
+def _mqtt_contradictions(mqtt: MqttSettings) -> list[Problem]:
+    problems = []
+    if mqtt.ca_file and not mqtt.tls:
+        problems.append(Problem("mqtt.ca_file", "tls is false, so nothing is verified with it", "set tls = true"))
+    if mqtt.password_file and not mqtt.user:
+        problems.append(Problem("mqtt.password_file", "there is no user that it belongs to", "set mqtt.user"))
     return problems
 
 
@@ -264,7 +308,15 @@ def _alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
 
 def _stream_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
     problems = []
-    if stream.name is None and stream.type is None and stream.source_id is None:
+    if stream.source == "mqtt" and stream.modality is None:
+        problems.append(Problem(f"{key}.modality", "MQTT needs it: it is a part of the topic"))
+    if stream.source == "mqtt" and (stream.type is not None or stream.source_id is not None):
+        problems.append(
+            Problem(key, "type and source_id belong to LSL", "MQTT streams are named by device and modality")
+        )
+    if stream.source == "lsl" and stream.device is not None:
+        problems.append(Problem(f"{key}.device", "it belongs to MQTT", 'set source = "mqtt", or name the LSL stream'))
+    if stream.source == "lsl" and stream.name is None and stream.type is None and stream.source_id is None:
         problems.append(
             Problem(
                 key, "nothing says which stream this is", "give name, type or source_id; see `pain-monitor streams`"

@@ -56,11 +56,27 @@ def load_models(settings: Settings) -> Models:
 
 
 def live_sources(settings: Settings, clock: Clock) -> dict[str, list[Source]]:
-    """The LSL source of every bed."""
-    # Loads liblsl, which an engine that is given its sources can do without.
-    from monitor.sources.lsl import LslSource
+    """What brings the streams of every bed: LSL, MQTT, or both.
 
-    return {bed.name: [LslSource(bed=bed, settings=settings.lsl, clock=clock)] for bed in settings.bed}
+    A bed that names no streams takes what turns up, over LSL and, where a broker is configured, over MQTT.
+    """
+    return {bed.name: _sources_of(bed, settings, clock) for bed in settings.bed}
+
+
+def _sources_of(bed: BedSettings, settings: Settings, clock: Clock) -> list[Source]:
+    sources: list[Source] = []
+    over_lsl = tuple(stream for stream in bed.stream if stream.source == "lsl")
+    if over_lsl or not bed.stream:
+        # Loads liblsl, which an engine that is given its sources can do without.
+        from monitor.sources.lsl import LslSource
+
+        named = bed.model_copy(update={"stream": over_lsl})
+        sources.append(LslSource(bed=named, settings=settings.lsl, clock=clock))
+    if settings.mqtt.host and len(over_lsl) < max(1, len(bed.stream)):
+        from monitor.sources.mqtt import MqttSource
+
+        sources.append(MqttSource(bed=bed, settings=settings.mqtt, clock=clock))
+    return sources
 
 
 def lsl_outputs(models: Models) -> list[Output]:

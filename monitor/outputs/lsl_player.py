@@ -8,59 +8,23 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from monitor.errors import SourceError
+from monitor.outputs.player import PROGRESS_S, Packet, PlayProgress, Reporter, SignalSpec, stopped_by_signals
 from monitor.sources.liblsl import LSL_ERRORS, pylsl
-from monitor.types import Float32Array, FloatArray, Provenance, snap
+from monitor.types import Float32Array, FloatArray, snap
+
+__all__ = ["Packet", "PlayProgress", "SignalOutlets", "SignalSpec", "play", "stopped_by_signals"]
 
 _LOGGER = logging.getLogger(__name__)
-
-Packet: TypeAlias = tuple[float, str, Float32Array, FloatArray]
-"""(seconds from the start at which the device would send it, signal key, (n,) samples, (n,) stamps in seconds from the
-start). Stamps need not agree with the first: a device whose clock has jumped is played as it is."""
 
 SETTLE_S: Final = 5.0
 """When some outlets have listeners and no further one came for so long, nobody else is waited for."""
 _DRAIN_S: Final = 0.5
-_PROGRESS_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalSpec:
-    """What one outlet says of its signal."""
-
-    key: str
-    """Names the signal in packets."""
-    name: str
-    type: str
-    """The modality, where one can be told; else empty."""
-    source_id: str
-    """Not empty, and the same at every start: by it a listener knows the stream again."""
-    rate_hz: float
-    """Nominal sampling rate; 0 where irregular."""
-    unit: str | None
-    """None where nobody states one: then the outlet states none either."""
-    provenance: Provenance
-    channel: str = ""
-    """Label of the channel; the name where empty."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlayProgress:
-    """How far the player is, for a person to look at."""
-
-    waiting_for: tuple[str, ...]
-    """Names of the signals without a listener; empty once it plays."""
-    played_s: float
-    """Seconds played."""
 
 
 class SignalOutlets:
@@ -154,7 +118,7 @@ def play(
     Raises:
         SourceError: If liblsl cannot offer or send the streams.
     """
-    report = _Reporter(progress)
+    report = Reporter(progress)
     outlets = SignalOutlets(specs)
     played = 0.0
     try:
@@ -163,7 +127,7 @@ def play(
         start = outlets.start_after(pylsl.local_clock() + 0.1)
         for due, key, samples, stamps in packets:
             while (ahead := start + due - pylsl.local_clock()) > 0:
-                if stop.wait(min(ahead, _PROGRESS_S)):
+                if stop.wait(min(ahead, PROGRESS_S)):
                     return played
             if stop.is_set():
                 return played
@@ -178,7 +142,7 @@ def play(
     return played
 
 
-def _wait_for_listeners(outlets: SignalOutlets, stop: threading.Event, report: _Reporter) -> bool:
+def _wait_for_listeners(outlets: SignalOutlets, stop: threading.Event, report: Reporter) -> bool:
     """Return whether to play: False where `stop` came first."""
     everyone = outlets.without_listener()
     lonely = everyone
@@ -194,32 +158,3 @@ def _wait_for_listeners(outlets: SignalOutlets, stop: threading.Event, report: _
             _LOGGER.info("nobody listens to %s; playing anyway", ", ".join(lonely))
             break
     return True
-
-
-class _Reporter:
-    def __init__(self, progress: Callable[[PlayProgress], None] | None) -> None:
-        self._progress = progress
-        self._next = 0.0
-
-    def __call__(self, state: PlayProgress, *, final: bool = False) -> None:
-        now = time.monotonic()
-        if self._progress is not None and (final or now >= self._next):
-            self._next = now + _PROGRESS_S
-            self._progress(state)
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, for as long as the block lasts; main thread only."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from monitor.errors import SourceError
-from monitor.outputs.lsl_player import Packet, SignalSpec
+from monitor.outputs.player import Packet, SignalSpec
 from monitor.sources.base import Recording, Signal
 from monitor.sources.names import guess_modalities
 from monitor.sources.synthetic import SyntheticPatient, patient_chunks
@@ -45,8 +45,8 @@ def recording_packets(
 ) -> Iterator[Packet]:
     """Cut a recording into packets, in the order in which a device would have sent them.
 
-    Zero is the earliest first stamp of all signals plus `start_s`. Stamps are the recording's own, less that; a
-    packet is due when its last sample has been taken.
+    Zero is the origin that the recording states, else the earliest first stamp of all signals, plus `start_s`. Stamps
+    are the recording's own, less that; a packet is due when its last sample has been taken.
 
     Args:
         recording: What to play.
@@ -65,7 +65,9 @@ def recording_packets(
     begun = {key: values for key, values in stamps.items() if len(values)}
     if not begun:
         raise SourceError("the recording holds no samples", where=str(recording.path))
-    zero = float(snap(min(float(values[0]) for values in begun.values()) + start_s))
+    stated = next((s.candidate.origin for s in recording.signals if s.candidate.origin is not None), None)
+    first = stated if stated is not None else min(float(values[0]) for values in begun.values())
+    zero = float(snap(first + start_s))
     # What a device has sent by a certain time is a matter of its samples' order, whatever their stamps say.
     sent_at = {key: np.maximum.accumulate(values) - zero for key, values in begun.items()}
     end = max(float(values[-1]) for values in sent_at.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from monitor.outputs.lsl_player import Packet, SignalSpec
+from monitor.outputs.player import Packet, SignalSpec
 from monitor.sources.synthetic import SyntheticPatient, patient_chunks
 from monitor.types import MODALITY_UNITS, Provenance
 

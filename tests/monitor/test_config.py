@@ -17,6 +17,7 @@ from monitor.config import (
     EngineSettings,
     LogSettings,
     LslSettings,
+    MqttSettings,
     Settings,
     StreamSettings,
     load_settings,
@@ -26,6 +27,7 @@ from monitor.errors import ConfigError
 TABLES: dict[str, type[BaseModel]] = {
     "engine": EngineSettings,
     "lsl": LslSettings,
+    "mqtt": MqttSettings,
     "log": LogSettings,
     "bed": BedSettings,
     "bed.alarm": AlarmSettings,
@@ -138,7 +140,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     }
     assert "did you mean 'record'?" in found["engine.recrod"]
     assert "did you mean 'unit'?" in found["bed[0].stream[1].unti"]
-    assert "one of engine, lsl, log, bed" in found["bogus"]
+    assert "one of engine, lsl, mqtt, log, bed" in found["bogus"]
     assert "16" in found["engine.queue_chunks"]
     assert "'30'" in found["lsl.buffer_s"]
     assert "'measured'" in found["bed[0].stream[0].rate_hz"]
