@@ -1,0 +1,34 @@
+"""`python -m models.training`: train the shipped bundles anew, ready for `python -m export write`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from models.training.shipped import SHIPPED, build
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    bundle: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write into.")] = Path("build/bundles"),
+) -> None:
+    """Train the shipped bundles on simulated patients: about half an hour of one core for each."""
+    names = bundle or list(SHIPPED)
+    if unknown := [name for name in names if name not in SHIPPED]:
+        raise typer.BadParameter(f"no shipped bundle {unknown[0]!r}; there are {', '.join(SHIPPED)}")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    # One thread: the order of sums, and so the weights, do not depend on how many cores there are.
+    torch.set_num_threads(1)
+    for name in names:
+        build(name, out / name)
+
+
+if __name__ == "__main__":
+    app()

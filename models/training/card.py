@@ -1,0 +1,162 @@
+"""The model card of a shipped bundle: every figure in it is the one in model.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from models.base import PainModel
+from monitor.bundle import BundleSpec
+
+_ROWS: Final = (
+    ("Balanced accuracy", "balanced_accuracy"),
+    ("Accuracy", "accuracy"),
+    ("Macro F1", "macro_f1"),
+    ("Recall, none", "recall_none"),
+    ("Recall, moderate", "recall_moderate"),
+    ("Recall, severe", "recall_severe"),
+    ("AUC, none against severe", "auc_none_severe"),
+    ("Calibration error (15 bins of equal mass)", "ece"),
+    ("Balanced accuracy, responders only", "responders.balanced_accuracy"),
+    ("AUC, none against severe, responders only", "responders.auc_none_severe"),
+)
+
+_CONFOUNDED: Final = "confounders.share_that_reach_50"
+_SPELLS: Final = "severe_tonic.spells"
+_LIVE_ROWS: Final = (
+    ("Median at rest", "", "rest.median_index"),
+    ("At rest: share of windows below 35", "", "rest.share_below_35"),
+    (
+        "Severe tonic pain of responders ({} spells): share that pass 70 within 30 s",
+        _SPELLS,
+        "severe_tonic.share_above_70_within_30_s",
+    ),
+    ("The same from 30 s on: median", "", "severe_tonic.later_median_index"),
+    ("The same from 30 s on: share of windows above 50", "", "severe_tonic.later_share_above_50"),
+    ("The same from 30 s on: share of windows above 70", "", "severe_tonic.later_share_above_70"),
+    ("Confounders without pain ({}): share with an index of 50 or more", "confounders", _CONFOUNDED),
+)
+
+
+def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int]) -> str:
+    """Markdown text of the card.
+
+    Args:
+        title: What the model is.
+        spec: With `training.metrics` and `calibration`.
+        model: Trained.
+        windows: Windows by part (train, validation, calibration, test).
+    """
+    figures, calibration = spec.training.metrics, spec.calibration
+    samples = spec.inputs[0].samples
+    people = {part: len(codes) for part, codes in spec.training.subjects.items()}
+    maps = "\n".join(
+        f"| `{item.name}` | {item.axis} | {' x '.join(map(str, item.shape))} |"
+        for item in model.attention_maps(samples)
+    )
+    inputs = "\n".join(
+        f"| {item.modality} | {item.unit} | {item.min_rate_hz:g} Hz | "
+        f"{item.filter.low_hz or 0:g}-{item.filter.high_hz:g} Hz | {_fallback(item.scale.fallback)} |"
+        for item in spec.inputs
+    )
+    table = "\n".join(
+        f"| {text} | {_of(figures, 'test', key)} | {_of(figures, 'baseline', key)} |" for text, key in _ROWS
+    )
+
+    def live(key: str) -> str:
+        return _of(figures, "live", key)
+
+    index = "\n".join(f"| {text.format(live(of) if of else '')} | {live(key)} |" for text, of, key in _LIVE_ROWS)
+    return f"""# {spec.name} {spec.version}
+
+{title}. **Trained on simulated patients. {spec.intended_use}**
+
+Every figure on this page is about simulated patients. None says anything about people.
+
+## What it is
+
+CrossMod-Transformer after its paper's Tables 1-3 (preset "tables"; the readings taken where the paper contradicts
+itself are in `models/crossmod_transformer.py`), with three classes: none 0, moderate 0.5, severe 1.
+{model.parameter_count():,} parameters, {model.flops(samples) / 1e6:.0f} million operations a window (2 per
+multiply-accumulate).
+
+Windows of {samples} points at {spec.inputs[0].rate_hz:g} Hz, filtered and scaled by the monitor's own pipeline:
+
+| Input | Unit | Least rate | Filter | Population's centre and spread |
+|---|---|---|---|---|
+{inputs}
+
+Index = 100 x (0.5 p(moderate) + p(severe)) on a balanced prior: an evidence scale, not a probability of pain.
+
+Attention maps:
+
+| Map | Axis | Shape |
+|---|---|---|
+{maps}
+
+Rows are queries and sum to 1, mean over heads; `embedding.*` is signed and does not.
+
+## Data
+
+`monitor/sources/synthetic*.py`: simulated subjects whose answers to pain follow published directions and latencies,
+15 % of them weak or absent; trains of phasic pain, tonic pain of 30-120 s, and movement, effort and startle, which
+are not pain. Sampling rates and the length of calibration are drawn for each subject. Protocol: live stream (windows
+cut, gated and scaled by the same `Pipeline` that runs live).
+
+Labels from the known stimulus: {figures["rule"]}.
+
+| Part | Subjects | Windows |
+|---|---|---|
+{chr(10).join(f"| {part} | {people[part]} | {count} |" for part, count in windows.items())}
+
+No subject is in two parts; test subjects come from a range of seeds of their own. Seed {spec.training.seeds[0]};
+{figures["training.cpu_seconds"]:.0f} s of processor time on one thread.
+
+## Results on held-out simulated patients
+
+Windows drawn with equal classes; beside the model, logistic regression on a few plain features of the same windows.
+
+| | This model | Logistic regression |
+|---|---|---|
+{table}
+
+Confusion (rows true: none, moderate, severe): `{figures["test.confusion"]}`; logistic regression:
+`{figures["baseline.confusion"]}`.
+
+Temperature {calibration.temperature:g}, fitted on {people["calibration"]} further subjects; calibration error there
+{calibration.ece:.3f}.
+
+Live, every window of {live("subjects")} further held-out sittings ({live("windows")} windows, also those that the label
+rule leaves out, compared with the stimulus 2 s before the window's end): balanced accuracy {live("balanced_accuracy")}.
+
+| Fast index, after calibration | |
+|---|---|
+{index}
+
+## Limits
+
+- No person was measured. Real signals differ from simulated ones in ways that nobody has counted here.
+- A window of 5.5 s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
+  minute{_heart_note(spec)}. Non-responders look like rest, whatever they feel.
+- Startle and effort resemble pain. The index after them is not a finding.
+- Without calibration the population's statistics stand in, the index is drawn hollow and pain alarms are off.
+
+## Intended use
+
+{spec.intended_use} See `docs/intended-use.md`.
+"""
+
+
+def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
+    value = figures[f"{prefix}.{key}"]
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+
+
+def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-arg]
+    return "none" if values is None else f"{values['center']:g}, {values['spread']:g}"
+
+
+def _heart_note(spec: BundleSpec) -> str:
+    if any(item.modality == "BVP" for item in spec.inputs):
+        return ", and pulse amplitude and heart rate alone remain"
+    return ", and heart rate alone remains, which differs more between subjects than pain moves it"

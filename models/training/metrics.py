@@ -1,0 +1,92 @@
+"""Figures of a classifier: what it gets right, how far its probabilities can be believed, and its temperature."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+
+from models.data.base import IntArray
+
+FloatArray = NDArray[np.float64]
+
+ECE_BINS: Final = 15
+_TEMPERATURES: Final = (0.2, 10.0)
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> FloatArray:
+    """(n, classes) probabilities, in float64."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def log_loss(probabilities: FloatArray, labels: IntArray) -> float:
+    """Mean negative log likelihood in which every class counts the same."""
+    of_label = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12))
+    return float(np.mean([of_label[labels == label].mean() for label in np.unique(labels)]))
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: IntArray) -> float:
+    """The temperature under which the labels are likeliest, on a balanced prior (Guo et al. 2017, ICML).
+
+    Args:
+        logits: (n, classes) of subjects that the model was not trained on.
+        labels: (n,).
+    """
+    low, high = np.log(_TEMPERATURES)
+    found = minimize_scalar(
+        lambda log_t: log_loss(softmax(logits, float(np.exp(log_t))), labels), bounds=(low, high), method="bounded"
+    )
+    return float(f"{np.exp(found.x):.4g}")
+
+
+def calibration_error(
+    probabilities: FloatArray, labels: IntArray, bins: int = ECE_BINS
+) -> tuple[float, tuple[tuple[float, float, int], ...]]:
+    """Expected calibration error of the likeliest class, in bins of equal mass.
+
+    Returns:
+        The error, and (mean confidence, share right, count) of each bin.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(labels)))
+    table = tuple((float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts)
+    error = sum(count * abs(mean - share) for mean, share, count in table) / len(labels)
+    return float(error), table
+
+
+def classification(probabilities: FloatArray, labels: IntArray, names: tuple[str, ...]) -> dict[str, float | str]:
+    """Figures of three ordered classes, none first.
+
+    Args:
+        probabilities: (n, classes).
+        labels: (n,).
+        names: Of the classes.
+
+    Returns:
+        Accuracy, balanced accuracy, macro F1, recalls, AUC of the last class against the first by the expected level,
+        and the confusion matrix as text (rows are true classes).
+    """
+    predicted = probabilities.argmax(axis=1)
+    recalls = recall_score(labels, predicted, labels=range(len(names)), average=None, zero_division=0.0)
+    expected = probabilities @ np.linspace(0.0, 1.0, len(names))
+    ends = (labels == 0) | (labels == len(names) - 1)
+    matrix = confusion_matrix(labels, predicted, labels=range(len(names)))
+    figures: dict[str, float | str] = {
+        "accuracy": _short(np.mean(predicted == labels)),
+        "balanced_accuracy": _short(recalls.mean()),
+        "macro_f1": _short(f1_score(labels, predicted, average="macro")),
+        f"auc_{names[0]}_{names[-1]}": _short(roc_auc_score(labels[ends] > 0, expected[ends])),
+    }
+    figures |= {f"recall_{name}": _short(recall) for name, recall in zip(names, recalls, strict=True)}
+    figures["confusion"] = " | ".join(" ".join(map(str, row)) for row in matrix)
+    return figures
+
+
+def _short(value: float) -> float:
+    return round(float(value), 4)

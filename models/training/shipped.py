@@ -1,0 +1,201 @@
+"""The bundles that ship with the monitor, from seeds alone: cut windows, train, calibrate, judge, describe."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from models.checkpoint import save_checkpoint
+from models.crossmod_transformer import CrossModTransformer
+from models.data.base import WindowSet
+from models.data.simulated import CLASSES, cohort, population_inputs, unscored_spec
+from models.training.baseline import features, fit_baseline
+from models.training.card import write_card
+from models.training.crossmod import Recipe, Signals, train_crossmod
+from models.training.live import calibrated_sittings, follow, live_figures
+from models.training.loop import predict
+from models.training.metrics import calibration_error, classification, fit_temperature, softmax
+from monitor.bundle import CalibrationSpec, TrainingSpec, WeightsSpec
+from monitor.sources.synthetic import SyntheticPatient
+
+_log = logging.getLogger(__name__)
+
+INTENDED_USE: Final = (
+    "Research use only. Trained on simulated patients; not a medical device, and its output is not a measure of any "
+    "person's pain."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Some subjects, and how many windows of each class are drawn of each at most."""
+
+    part: str
+    numbers: range
+    per_class: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedModel:
+    """One bundle to build."""
+
+    modalities: tuple[str, str]
+    title: str
+    version: str = "0.1.0"
+    seed: int = 20
+    baseline_subjects: range = range(30)
+    """Training subjects whose baselines at rest make the fallback statistics."""
+    train: Cohort = Cohort(part="train", numbers=range(150), per_class=(8, 4, 4))
+    validation: Cohort = Cohort(part="train", numbers=range(200, 224), per_class=(5, 5, 5))
+    """For early stopping."""
+    calibration: Cohort = Cohort(part="train", numbers=range(240, 266), per_class=(5, 5, 5))
+    """For the temperature."""
+    test: Cohort = Cohort(part="test", numbers=range(40), per_class=(5, 5, 5))
+    live_first: int = 100
+    live_subjects: int = 12
+    """Held-out subjects, from this number of the test part on, whose whole sittings are scored live."""
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
+    {
+        "crossmod-eda-ecg": ShippedModel(
+            modalities=("EDA", "ECG"), title="CrossMod-Transformer on skin conductance and ECG"
+        ),
+        "crossmod-eda-bvp": ShippedModel(
+            modalities=("EDA", "BVP"), title="CrossMod-Transformer on skin conductance and blood volume pulse"
+        ),
+    }
+)
+
+
+def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
+    """Train one bundle and write what `python -m export write` needs: weights.pt, spec.json and card.md.
+
+    Args:
+        name: Name of the bundle.
+        out: Folder to write into.
+        model_of: What to build; None for the shipped one of that name.
+    """
+    started = time.process_time()
+    plan = model_of or SHIPPED[name]
+    _log.info("%s: cutting windows", name)
+    inputs = population_inputs(plan.modalities, part="train", numbers=plan.baseline_subjects)
+    sets = {
+        part: cohort(inputs, part=c.part, numbers=c.numbers, per_class=c.per_class, seed=plan.seed)
+        for part, c in _cohorts(plan).items()
+    }
+    for part, windows in sets.items():
+        _log.info("%s: %d windows, %s by class", part, len(windows), np.bincount(windows.labels).tolist())
+    cut_s = time.process_time() - started
+
+    torch.manual_seed(plan.seed)
+    model = CrossModTransformer(inputs=[item.name for item in inputs], classes=len(CLASSES))
+    stages = train_crossmod(
+        model, train=_signals(sets["train"]), validation=_signals(sets["validation"]), recipe=plan.recipe
+    )
+    train_s = sum(stage.seconds for stage in stages.values())
+
+    held, test = sets["calibration"], sets["test"]
+    logits = _logits(model, held)
+    temperature = fit_temperature(logits, held.labels)
+    error, bins = calibration_error(softmax(logits, temperature), held.labels)
+    told = softmax(_logits(model, test), temperature)
+    figures: dict[str, float | str] = {"data": "simulated patients", "rule": _RULE}
+    figures |= _prefixed("test", _judged(told, test))
+    figures |= _prefixed("baseline", _judged(_baseline(sets["train"], test, inputs[0].rate_hz, plan.seed), test))
+
+    spec = unscored_spec(name, inputs).model_copy(
+        update={
+            "version": plan.version,
+            "calibration": CalibrationSpec(
+                temperature=temperature,
+                prior=(1.0 / len(CLASSES),) * len(CLASSES),
+                ece=round(error, 4),
+                bins=tuple((round(mean, 4), round(share, 4), count) for mean, share, count in bins),
+                subjects=_codes(held),
+            ),
+            "weights": WeightsSpec(backbone="simulated", head="simulated", alarm_eligible=True),
+            "intended_use": INTENDED_USE,
+        }
+    )
+    _log.info("%s: following %d held-out subjects live", name, plan.live_subjects)
+    sittings = calibrated_sittings("test", plan.live_first, plan.live_subjects, plan.modalities)
+    figures |= _prefixed("live", live_figures([follow(model, spec, sitting) for sitting in sittings]))
+    figures |= {"training.cpu_seconds": round(train_s), "training.cutting_cpu_seconds": round(cut_s)}
+    figures |= {f"validation_loss.{stage}": round(min(result.validation_loss), 4) for stage, result in stages.items()}
+    spec = spec.model_copy(
+        update={
+            "training": TrainingSpec(
+                data="simulated patients (monitor.sources.synthetic)",
+                protocol="live-stream",
+                subjects={part: _codes(windows) for part, windows in sets.items()}
+                | {"live": tuple(sitting.patient.subject for sitting in sittings)},
+                metrics=figures,
+                seeds=(plan.seed,),
+            )
+        }
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(model, out / "weights.pt")
+    (out / "spec.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    sizes = {part: len(windows) for part, windows in sets.items()}
+    card = write_card(title=plan.title, spec=spec, model=model, windows=sizes)
+    (out / "card.md").write_text(card, encoding="utf-8")
+    _log.info("%s: written to %s, %.0f s of processor time", name, out, time.process_time() - started)
+
+
+_RULE: Final = "painful 3 s after onset to 2 s after the end; none from 15 s after the end; the rest left out"
+
+
+def _cohorts(plan: ShippedModel) -> dict[str, Cohort]:
+    return {"train": plan.train, "validation": plan.validation, "calibration": plan.calibration, "test": plan.test}
+
+
+def _codes(windows: WindowSet) -> tuple[str, ...]:
+    return tuple(str(code) for code in np.unique(windows.subjects))
+
+
+def _signals(windows: WindowSet) -> Signals:
+    inputs = {name: torch.from_numpy(values) for name, values in windows.inputs.items()}
+    return Signals(inputs=inputs, labels=torch.from_numpy(windows.labels))
+
+
+def _logits(model: CrossModTransformer, windows: WindowSet) -> np.ndarray:
+    names = model.input_names
+
+    def forward(*signals: torch.Tensor) -> torch.Tensor:
+        return model(dict(zip(names, signals, strict=True))).logits
+
+    return predict(forward, model, [torch.from_numpy(windows.inputs[name]) for name in names]).numpy()
+
+
+def _baseline(train: WindowSet, test: WindowSet, rate_hz: float, seed: int) -> np.ndarray:
+    chain = fit_baseline(features(train.inputs, rate_hz), train.labels, seed=seed)
+    return np.asarray(chain.predict_proba(features(test.inputs, rate_hz)))
+
+
+def _judged(probabilities: np.ndarray, windows: WindowSet) -> dict[str, float | str]:
+    """Figures over all windows, and the balanced accuracy and AUC in responders alone."""
+    figures = classification(probabilities, windows.labels, CLASSES)
+    figures["ece"] = round(calibration_error(probabilities, windows.labels)[0], 4)
+    answering = np.isin(windows.subjects, [code for code in _codes(windows) if _responds(code)])
+    responders = classification(probabilities[answering], windows.labels[answering], CLASSES)
+    return figures | {f"responders.{key}": responders[key] for key in ("balanced_accuracy", "auc_none_severe")}
+
+
+def _responds(code: str) -> bool:
+    _, part, number = code.split("-")
+    return SyntheticPatient(part=part, number=int(number)).responder
+
+
+def _prefixed(prefix: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{key}": value for key, value in figures.items()}
