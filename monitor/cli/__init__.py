@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import commands, inventory, live, recordings, sessions
+from monitor.cli import commands, inventory, live, recordings, screen, sessions
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -64,7 +64,9 @@ def _options(
 
 
 app.command(rich_help_panel="Monitor")(live.demo)
+app.command(rich_help_panel="Monitor")(screen.run)
 app.command(rich_help_panel="Monitor")(live.daemon)
+app.command(rich_help_panel="Monitor")(screen.dashboard)
 app.command(rich_help_panel="Monitor")(recordings.replay)
 app.command(rich_help_panel="Monitor")(live.stream)
 

@@ -83,17 +83,22 @@ def new_session(
 
 
 def _send(action: str, args: dict[str, Any], *, bed: str, state_dir: Path | None, actor: str) -> None:
-    import getpass
-
     from monitor.link import ControlClient
     from monitor.session_file import state_folder
 
     state = state_folder(str(state_dir) if state_dir is not None else "")
-    client = ControlClient(state_dir=state, bed=bed or _only_bed(state), actor=actor or getpass.getuser())
+    client = ControlClient(state_dir=state, bed=bed or running_bed(state), actor=actor or default_actor())
     print(json.dumps(client.request(action, args)))
 
 
-def _only_bed(state: Path) -> str:
+def default_actor() -> str:
+    """Who speaks where nobody is named: the user of this account."""
+    import getpass
+
+    return getpass.getuser()[:64]
+
+
+def running_bed(state: Path) -> str:
     """Name of the one bed that has an engine.
 
     Raises:

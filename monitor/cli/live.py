@@ -26,11 +26,12 @@ _DEMO_PATIENT: Final = 23
 def demo(
     *,
     headless: Annotated[bool, typer.Option("--headless", help="Lines only; no dashboard is opened.")] = False,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
     seconds: Annotated[float | None, typer.Option(min=1.0, help="Stop after so long; default: on Ctrl-C.")] = None,
     bundle: Annotated[str, typer.Option(help="Model bundle; `pain-monitor models` lists them.")] = "crossmod-eda-ecg",
     patient: Annotated[int, typer.Option(min=0, help="Which demonstration patient.")] = _DEMO_PATIENT,
 ) -> None:
-    """Watch a simulated patient being scored live: one line a second, nothing to set up.
+    """Watch a simulated patient being scored live, on the dashboard and in lines; nothing to set up.
 
     The patient runs as a process of its own and streams over real LSL outlets, as a device would. It rests for 40
     seconds, in which the monitor takes a short baseline (an index marked ~ is not calibrated yet), and then has pain
@@ -39,9 +40,18 @@ def demo(
 
     Exit code 0 after --seconds, 130 after Ctrl-C.
     """
+    from monitor.cli import screen
     from monitor.demo import run_demo
 
-    del headless  # the only kind there is in this version
+    if not headless:
+        if why := screen.why_no_screen():
+            print(f"pain-monitor: no dashboard here ({why}); lines only", file=sys.stderr)
+        else:
+            given = ["--bundle", bundle, "--patient", str(patient)]
+            given += ["--seconds", str(seconds)] if seconds is not None else []
+            raise typer.Exit(screen.demo_on_screen(given))
+    if with_parent:
+        screen.stop_with_parent()
     with _interrupts() as interrupted:
         code = run_demo(bundle=bundle, patient=patient, seconds=seconds, write=_write)
     raise typer.Exit(130 if interrupted() and code == 0 else code)

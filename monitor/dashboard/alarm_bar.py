@@ -1,0 +1,72 @@
+"""The alarm line: priority as colour, as signs, and for medium and high as a slow flash."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton
+
+from monitor.dashboard import theme
+from monitor.dashboard.model import DashboardModel
+from monitor.dashboard.parts import Label, Text
+
+_FLASH_HZ: Final = {"high": 2.0, "medium": 0.6}
+
+
+class AlarmBar(QFrame):
+    """The line, the number of alarms behind it, and the button that acknowledges what it shows."""
+
+    acknowledged = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("alarms")
+        theme.set_size(self, height=44)
+        self.text = Text(pixels=21, bold=True)
+        self._others = Label(pixels=15)
+        self.button = QPushButton("Acknowledge  A")
+        theme.set_font(self.button, 15)
+        self.button.clicked.connect(self.acknowledge)
+        self._condition = ""
+        self._shown = ("", "")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 4, 6, 4)
+        row.addWidget(self.text, 1)
+        row.addWidget(self._others)
+        row.addWidget(self.button)
+
+    def acknowledge(self) -> None:
+        """Say that the alarm which is shown has been seen."""
+        if self._condition:
+            self.acknowledged.emit(self._condition)
+
+    def refresh(self, model: DashboardModel) -> None:
+        """Draw what the model knows."""
+        alarm = model.alarm()
+        self._condition = alarm.condition
+        self.button.setVisible(bool(alarm.condition))
+        self._others.show_text(f"+ {alarm.others} more" if alarm.others else "")
+        if not alarm.level:
+            limits = model.bed.limits if model.bed is not None else None
+            changed = "  Limits changed from default." if limits is not None and limits.changed else ""
+            hollow = model.bed is not None and (model.bed.index is None or model.bed.index.hollow)
+            off = "  Pain alarms are off until the subject is calibrated." if hollow and model.frame is not None else ""
+            self.text.show_text(f"No alarm.{off}{changed}" if model.frame is not None else "")
+            self._paint(theme.PANEL, theme.WARN if changed or off else theme.DIM)
+            return
+        background, foreground = theme.ALARM[alarm.level]
+        if alarm.flashing and (time.monotonic() * _FLASH_HZ.get(alarm.level, 0.6)) % 1.0 > 0.6:
+            background, foreground = theme.PANEL, background
+        self.text.show_text(alarm.text)
+        self._paint(background, foreground)
+
+    def _paint(self, background: str, foreground: str) -> None:
+        if (background, foreground) != self._shown:
+            self._shown = (background, foreground)
+            self.setStyleSheet(
+                f"QFrame#alarms {{ background: {background}; border: 1px solid {theme.LINE}; border-radius: 6px; }}"
+            )
+            for label in (self.text, self._others):
+                label.show_text(label.full_text if isinstance(label, Text) else label.text(), foreground)

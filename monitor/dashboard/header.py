@@ -1,0 +1,123 @@
+"""The top of the screen: what this is not, whose signals these are, and who scores them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from monitor.dashboard import theme, words
+from monitor.dashboard.model import DashboardModel
+from monitor.dashboard.parts import Label, Text
+
+
+class Header(QWidget):
+    """Banner, bed, bundle, badge, recording, clock and the pause of the traces."""
+
+    bundle_chosen = Signal(str)
+    bed_chosen = Signal(str)
+    pause_toggled = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        banner = QLabel(words.BANNER)
+        banner.setObjectName("banner")
+        theme.set_font(banner, 15, bold=True)
+        banner.setStyleSheet("color: #f0d9a8; background: #33290f; border-radius: 4px; padding: 3px 10px;")
+        self._badge = QLabel()
+        self._badge.setObjectName("badge")
+        theme.set_font(self._badge, 15, bold=True)
+        self._badge.setStyleSheet("color: #ffffff; background: #7a3f8f; border-radius: 4px; padding: 3px 10px;")
+        self._badge.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self._badge.hide()
+
+        self.beds = QComboBox()
+        theme.set_font(self.beds, 16, bold=True)
+        self.beds.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.beds.setToolTip("The bed that is shown")
+        self.beds.activated.connect(lambda _: self.bed_chosen.emit(self.beds.currentText()))
+        self._subject = Text(pixels=16, colour=theme.DIM)
+        self.bundles = QComboBox()
+        self.bundles.setObjectName("bundles")
+        theme.set_font(self.bundles, 14)
+        self.bundles.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.bundles.setToolTip("The model that is preferred; it scores whenever its signals are usable")
+        self.bundles.activated.connect(self._choose_bundle)
+        self._trained = Text(pixels=14, colour=theme.WARN)
+        self._recording = Label(pixels=14, colour=theme.DIM)
+        self._clock = Label(pixels=20, bold=True)
+        self.pause = QPushButton("Pause traces")
+        self.pause.setCheckable(True)
+        theme.set_font(self.pause, 14)
+        theme.set_size(self.pause, width=130)
+        self.pause.setToolTip("Space. Only the drawing stops; scoring, alarms and recording go on.")
+        self.pause.toggled.connect(self._show_pause)
+
+        top = QHBoxLayout()
+        top.addWidget(banner, 1)
+        top.addWidget(self._badge)
+        below = QHBoxLayout()
+        below.setSpacing(10)
+        below.addWidget(self.beds)
+        below.addWidget(self._subject, 2)
+        below.addWidget(self.bundles)
+        below.addWidget(self._trained, 3)
+        below.addWidget(self._recording)
+        below.addWidget(self.pause)
+        below.addWidget(self._clock)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(top)
+        column.addLayout(below)
+
+    def refresh(self, model: DashboardModel) -> None:
+        """Draw what the model knows."""
+        frame, bed = model.frame, model.bed
+        if frame is None or bed is None:
+            self._subject.show_text("waiting for the engine")
+            return
+        _fill(self.beds, [item.bed for item in frame.beds], bed.bed)
+        self.beds.setEnabled(len(frame.beds) > 1)
+        self._subject.show_text(f"Subject {bed.subject}")
+        _fill(self.bundles, [item.name for item in bed.bundles], bed.bundles[0].name if bed.bundles else "")
+        scoring = next((item for item in bed.bundles if item.name == bed.bundle), None)
+        if scoring is not None:
+            instead = "" if scoring is bed.bundles[0] else f"{scoring.name} scores now, "
+            self._trained.show_text(f"{instead}{scoring.trained_on} · {'+'.join(scoring.modalities)}")
+        badge = words.PROVENANCE.get(bed.provenance, "")
+        if badge != self._badge.text():
+            self._badge.setText(badge)
+            self._badge.setVisible(bool(badge))
+        recording = bed.recording
+        if recording.recording:
+            lost = f", {recording.lost_records} lost" if recording.lost_records else ""
+            self._recording.show_text(f"● recording{lost}", theme.WARN if lost else theme.DIM)
+        else:
+            self._recording.show_text("○ not recording", theme.BAD if recording.problem else theme.DIM)
+        self._recording.setToolTip(recording.problem)
+        local = datetime.fromtimestamp(model.now + model.utc_offset, UTC).astimezone()
+        self._clock.show_text(local.strftime("%H:%M:%S"), theme.TEXT if model.connected else theme.FAINT)
+
+    def _choose_bundle(self, _: int) -> None:
+        wanted = self.bundles.currentText()
+        with QSignalBlocker(self.bundles):
+            # What is chosen shows when the engine says that it is so.
+            self.bundles.setCurrentIndex(0)
+        self.bundle_chosen.emit(wanted)
+
+    def _show_pause(self, paused: bool) -> None:
+        self.pause.setText("Resume traces" if paused else "Pause traces")
+        self.pause_toggled.emit(paused)
+
+
+def _fill(box: QComboBox, names: list[str], current: str) -> None:
+    if box.view().isVisible():  # somebody is choosing
+        return
+    with QSignalBlocker(box):
+        if [box.itemText(i) for i in range(box.count())] != names:
+            box.clear()
+            box.addItems(names)
+        if box.currentText() != current:
+            box.setCurrentText(current)

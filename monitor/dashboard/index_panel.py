@@ -1,0 +1,177 @@
+"""The pain index: one large number, its class and probabilities, and which way it goes."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPainterPathStroker, QPaintEvent, QPolygonF
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from monitor.dashboard import theme
+from monitor.dashboard.model import DashboardModel, IndexReading
+from monitor.dashboard.parts import Label, Panel, Text
+from monitor.link import ScoreView
+
+_STEEP: Final = 20.0
+"""Change of the index in half a minute at which the arrow stands at its steepest."""
+
+
+class IndexPanel(Panel):
+    """Everything about the index of the newest window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title = Text(pixels=15, colour=theme.DIM, bold=True, text="PAIN INDEX 0–100")
+        self.number = _Number()
+        self.reason = Label(pixels=16, colour=theme.WARN)
+        self.reason.setWordWrap(True)
+        self.reason.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
+        theme.set_size(self.reason, height=42)
+        self.slow = Text(pixels=16, colour=theme.DIM)
+        self._bars = _Bars()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 8, 14, 8)
+        column.setSpacing(2)
+        column.addWidget(self._title)
+        column.addWidget(self.number, 1)
+        column.addWidget(self.slow)
+        column.addWidget(self._bars)
+        column.addWidget(self.reason)
+
+    def refresh(self, model: DashboardModel) -> None:
+        """Draw what the model knows."""
+        reading = model.index()
+        score = model.bed.score if model.bed is not None else None
+        shown = score if score is not None and score.probabilities is not None and model.has_score else None
+        self.number.show_reading(reading, shown)
+        slow = "---" if reading.slow is None else f"{reading.slow:.0f}"
+        hollow = "  ·  hollow: not calibrated" if reading.hollow and reading.value is not None else ""
+        self.slow.show_text(f"mean of 10 s   ·   of 120 s: {slow}{hollow}")
+        self._bars.show_score(shown)
+        self.reason.show_text(f"No score, because {reading.reason}" if reading.reason else "")
+
+
+class _Number(QWidget):
+    """The number, its arrow and its class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(96)
+        self.reading: IndexReading | None = None
+        self.class_name = ""
+        self._class_colour = theme.DIM
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        return QSize(340, 130)
+
+    def show_reading(self, reading: IndexReading, score: ScoreView | None) -> None:
+        """Draw a reading."""
+        name, colour = "", theme.DIM
+        if score is not None and score.probabilities is not None:
+            best = max(range(len(score.classes)), key=score.probabilities.__getitem__)
+            name, colour = score.classes[best], theme.level_colour(score.levels[best])
+        if (reading, name) != (self.reading, self.class_name):
+            self.reading, self.class_name, self._class_colour = reading, name, colour
+            self.setAccessibleName(f"Pain index {reading.text} {name}")
+            self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        reading = self.reading
+        if reading is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        box = QRectF(self.rect())
+        pixels = max(60, int(min(box.height() * 1.18, box.width() * 0.42)))
+        font = theme.font(pixels, bold=True, scaled=False)
+        path = QPainterPath()
+        path.addText(QPointF(0, 0), font, reading.text)
+        bounds = path.boundingRect()
+        path.translate(box.left() + 2 - bounds.left(), box.center().y() - bounds.center().y())
+        colour = QColor(theme.FAINT if reading.grey or reading.value is None else theme.TEXT)
+        if reading.hollow and reading.value is not None:
+            stroker = QPainterPathStroker()
+            stroker.setWidth(3.0)
+            painter.fillPath(stroker.createStroke(path), colour)
+        else:
+            painter.fillPath(path, colour)
+        left = path.boundingRect().right() + theme.px(20)
+        if reading.trend is not None and not reading.grey:
+            centre = QPointF(left + theme.px(20), box.center().y() - theme.px(32))
+            self._draw_arrow(painter, centre, reading.trend)
+        if self.class_name:
+            painter.setPen(QColor(theme.DIM))
+            painter.setFont(theme.font(14))
+            middle = box.center().y()
+            painter.drawText(QPointF(left, middle + theme.px(14)), "last window")
+            painter.setPen(QColor(self._class_colour))
+            room = box.right() - left
+            pixels = 30
+            while (
+                pixels > 15 and QFontMetricsF(theme.font(pixels, bold=True)).horizontalAdvance(self.class_name) > room
+            ):
+                pixels -= 1
+            painter.setFont(theme.font(pixels, bold=True))
+            painter.drawText(QPointF(left, middle + theme.px(44)), self.class_name)
+        painter.end()
+
+    @staticmethod
+    def _draw_arrow(painter: QPainter, centre: QPointF, trend: float) -> None:
+        painter.save()
+        painter.translate(centre)
+        painter.scale(theme.px(100) / 100.0, theme.px(100) / 100.0)
+        painter.rotate(-90.0 * math.tanh(trend / _STEEP) if abs(trend) >= 2.0 else 0.0)
+        shape = [(-18, -4), (2, -4), (2, -13), (19, 0), (2, 13), (2, 4), (-18, 4)]
+        painter.setBrush(QColor(theme.ACCENT))
+        painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in shape]))
+        painter.restore()
+
+
+class _Bars(QWidget):
+    """One bar a class."""
+
+    _ROW = 22
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[str, float, str]] = []
+        self._count = 3
+        theme.set_size(self, height=self._ROW * self._count)
+
+    def show_score(self, score: ScoreView | None) -> None:
+        """Draw the probabilities of a score, empty bars where there is none."""
+        if score is not None and score.probabilities is not None:
+            triples = zip(score.classes, score.probabilities, score.levels, strict=True)
+            rows = [(name, share, theme.level_colour(level)) for name, share, level in triples]
+        else:
+            rows = [(name, 0.0, colour) for name, _, colour in self._rows]
+        if rows != self._rows:
+            self._rows = rows
+            if len(rows) != self._count:
+                self._count = len(rows)
+                theme.set_size(self, height=self._ROW * self._count)
+            self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        painter = QPainter(self)
+        painter.setFont(theme.font(15))
+        width, row = self.width(), theme.px(self._ROW)
+        names, figures = theme.px(92), theme.px(58)
+        for number, (name, share, colour) in enumerate(self._rows):
+            top = number * row
+            bar = QRectF(names + 4.0, top + 0.28 * row, width - names - figures - 4.0, 0.44 * row)
+            painter.fillRect(bar, QColor(theme.RAISED))
+            painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()), QColor(colour))
+            painter.setPen(QColor(theme.TEXT if share > 0 else theme.FAINT))
+            painter.drawText(QRectF(0, top, names, row), int(Qt.AlignmentFlag.AlignVCenter), name)
+            said = f"{100 * share:.0f} %" if share > 0 else "–"
+            painter.drawText(
+                QRectF(width - figures, top, figures, row),
+                int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight),
+                said,
+            )
+        painter.end()

@@ -1,0 +1,88 @@
+"""Small pieces that several panels are made of."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
+
+from monitor.dashboard import theme
+
+
+class Panel(QFrame):
+    """A box on the screen."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("panel", True)
+
+
+class Text(QLabel):
+    """One line that never makes its neighbours give way: what does not fit ends in dots, and the tip has it all.
+
+    Args:
+        pixels: Height of the type.
+        colour: Of the text.
+        bold: Whether it is bold.
+    """
+
+    def __init__(self, *, pixels: int, colour: str = theme.TEXT, bold: bool = False, text: str = "") -> None:
+        super().__init__()
+        self._full = ""
+        self._colour = ""
+        theme.set_font(self, pixels, bold=bold)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.show_text(text, colour)
+
+    @property
+    def full_text(self) -> str:
+        """What the line says, also where it does not all fit."""
+        return self._full
+
+    def show_text(self, text: str, colour: str | None = None) -> None:
+        """Say something, in another colour if one is given; nothing is painted anew where nothing changes."""
+        if colour is not None and colour != self._colour:
+            self._colour = colour
+            self.setStyleSheet(f"color: {colour}; background: transparent; border: none;")
+        if text != self._full:
+            self._full = text
+            self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Cut the text to the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        metrics = QFontMetrics(self.font())
+        fitting = metrics.elidedText(self._full, Qt.TextElideMode.ElideRight, max(0, self.width() - 2))
+        cut = fitting != self._full
+        self.setText(fitting)
+        self.setToolTip(self._full if cut else "")
+
+
+class Label(QLabel):
+    """A short word of fixed width needs.
+
+    Args:
+        text: What it says.
+        pixels: Height of the type.
+        colour: Of the text.
+        bold: Whether it is bold.
+    """
+
+    def __init__(self, text: str = "", *, pixels: int, colour: str = theme.TEXT, bold: bool = False) -> None:
+        super().__init__(text)
+        self._colour = colour
+        theme.set_font(self, pixels, bold=bold)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setStyleSheet(f"color: {colour}; background: transparent; border: none;")
+
+    def show_text(self, text: str, colour: str | None = None) -> None:
+        """Say something, in another colour if one is given."""
+        if colour is not None and colour != self._colour:
+            self._colour = colour
+            self.setStyleSheet(f"color: {colour}; background: transparent; border: none;")
+        if text != self.text():
+            self.setText(text)

@@ -1,0 +1,125 @@
+"""Whether each signal is fit to be scored, how far the calibration is, and the plain measures beside the model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
+
+from monitor.dashboard import theme, words
+from monitor.dashboard.model import DashboardModel
+from monitor.dashboard.parts import Label, Panel, Text
+from monitor.link import BedState, QualityView, StreamView
+from monitor.types import CalibrationState
+
+_ROWS: Final = 6
+_SILENT_S: Final = 2.0
+
+
+class QualityStrip(Panel):
+    """Quality per modality, calibration and comparators."""
+
+    recalibration_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = [(Label(pixels=16, bold=True), Text(pixels=15)) for _ in range(_ROWS)]
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(1)
+        grid.setColumnMinimumWidth(0, 66)
+        grid.setColumnStretch(1, 1)
+        for number, (name, said) in enumerate(self._rows):
+            grid.addWidget(name, number, 0)
+            grid.addWidget(said, number, 1)
+        self.calibration = Text(pixels=15)
+        self._progress = QProgressBar()
+        self._progress.setTextVisible(False)
+        self._progress.setFixedHeight(6)
+        self.recalibrate = QPushButton("Calibrate again")
+        theme.set_font(self.recalibrate, 13)
+        self.recalibrate.clicked.connect(self.recalibration_wanted)
+        self.heart_rate = Text(pixels=20, bold=True)
+        self.scr = Text(pixels=20, bold=True)
+        measures = QHBoxLayout()
+        for label, title in ((self.heart_rate, "heart rate"), (self.scr, "skin conductance responses")):
+            label.setToolTip(f"Comparator: {title}, counted without any model")
+            measures.addWidget(label, 1)
+        state = QHBoxLayout()
+        state.addWidget(self.calibration, 1)
+        state.addWidget(self.recalibrate)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 8, 10, 8)
+        column.setSpacing(4)
+        column.addLayout(grid)
+        column.addStretch(1)
+        column.addLayout(state)
+        column.addWidget(self._progress)
+        column.addStretch(1)
+        column.addLayout(measures)
+
+    def refresh(self, model: DashboardModel) -> None:
+        """Draw what the model knows."""
+        bed = model.bed
+        if bed is None:
+            return
+        rows = _quality_rows(bed) if model.connected else [(name, "not known", theme.FAINT) for name, _, _ in
+                                                           _quality_rows(bed)]  # fmt: skip
+        for (name, said), row in zip(self._rows, [*rows[:_ROWS], *[None] * _ROWS], strict=False):
+            name.setVisible(row is not None)
+            said.setVisible(row is not None)
+            if row is not None:
+                name.show_text(row[0], theme.trace_colour(row[0]))
+                said.show_text(row[1], row[2])
+        self._show_calibration(bed)
+        heart, scr = bed.comparators.heart_rate_bpm, bed.comparators.scr_per_min
+        colour = theme.TEXT if model.connected else theme.FAINT
+        rate = "--" if heart is None or not model.connected else f"{heart:.0f}"
+        count = "--" if scr is None or not model.connected else f"{scr:.0f}"
+        self.heart_rate.show_text(f"HR {rate} /min", colour)
+        self.scr.show_text(f"SCR {count} /min", colour)
+
+    def _show_calibration(self, bed: BedState) -> None:
+        calibration = bed.calibration
+        said = words.CALIBRATION.get(calibration.state, calibration.state)
+        running = calibration.state == CalibrationState.CALIBRATING
+        if running:
+            left = max(0.0, calibration.needed_s - calibration.valid_s)
+            said = f"LRN  {said}: {left:.0f} s of rest to go"
+        done = calibration.state == CalibrationState.CALIBRATED
+        self.calibration.show_text(said, theme.GOOD if done else theme.WARN)
+        self._progress.setVisible(running)
+        self._progress.setRange(0, max(1, round(calibration.needed_s)))
+        self._progress.setValue(round(min(calibration.valid_s, calibration.needed_s)))
+
+
+def _quality_rows(bed: BedState) -> list[tuple[str, str, str]]:
+    """For each modality that the model reads, then for those that it does not: name, words, colour."""
+    streams = {item.modality: item for item in bed.streams if item.modality is not None}
+    rows = [(item.modality, *_quality_words(item, streams.get(item.modality))) for item in bed.quality]
+    scored = {item.modality for item in bed.quality}
+    for modality, stream in streams.items():
+        if modality not in scored:
+            said = stream.unused or ("not read by this model" if not _silent(stream) else "sensor is silent")
+            rows.append((modality, said, theme.DIM))
+    return rows
+
+
+def _quality_words(quality: QualityView, stream: StreamView | None) -> tuple[str, str]:
+    if stream is not None and _silent(stream):
+        age = words.seconds(stream.age_s or 0.0) if stream.age_s is not None else "now"
+        return f"✕ no signal for {age}", theme.BAD
+    if not quality.usable:
+        return f"✕ {words.reasons(quality.reasons) or 'unusable'}", theme.BAD
+    grade = " (beats only)" if quality.grade == "beats" else ""
+    losses = ""
+    if stream is not None and (stream.gaps or stream.lost):
+        losses = f"  ·  {stream.gaps} gap{'s' if stream.gaps != 1 else ''}" + (
+            f", {stream.lost} samples lost" if stream.lost else ""
+        )
+    return f"✓ good{grade}{losses}", theme.WARN if grade else theme.GOOD
+
+
+def _silent(stream: StreamView) -> bool:
+    return stream.age_s is None or stream.age_s > _SILENT_S

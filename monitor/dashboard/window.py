@@ -1,0 +1,244 @@
+"""The dashboard's window: its panels, one timer, and what it asks of the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout, QWidget
+
+from monitor.dashboard import theme
+from monitor.dashboard.alarm_bar import AlarmBar
+from monitor.dashboard.attention import HeatMap, Shading, heat_maps, shadings
+from monitor.dashboard.attention_view import AttentionView
+from monitor.dashboard.header import Header
+from monitor.dashboard.index_panel import IndexPanel
+from monitor.dashboard.markers import KINDS, EntryPanel
+from monitor.dashboard.model import DashboardModel
+from monitor.dashboard.parts import Text
+from monitor.dashboard.quality_strip import QualityStrip
+from monitor.dashboard.trend_panel import TrendPanel
+from monitor.dashboard.waveforms import WaveformPanel
+from monitor.link import AttentionFrame, EngineLink, History, Reply
+
+FRAME_MS: Final = 33
+"""Milliseconds between two pictures."""
+
+_DESIGN: Final = (1280, 800)
+_SLOW_S: Final = 0.1
+_TREND_MINUTES: Final = 15.0
+_SAID_S: Final = 8.0
+
+
+class DashboardWindow(QMainWindow):
+    """One bed of one engine.
+
+    Args:
+        link: The engine.
+        started_here: What ends with this window, in words; empty where it only looks on.
+        clock: Seconds on a clock of ours that never goes back.
+    """
+
+    def __init__(
+        self, *, link: EngineLink, started_here: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle("Pain monitor – research use only")
+        self.resize(1280, 800)
+        self.setMinimumSize(1100, 700)
+        self.model = DashboardModel(clock=clock)
+        self.link = link
+        self._started_here = started_here
+        self._clock = clock
+        self._attention: AttentionFrame | None = None
+        self._shadings: dict[str, Shading] = {}
+        self._maps: list[HeatMap] = []
+        self._slow_due = 0.0
+        self._said_until = 0.0
+        self._asked_history = False
+        self.close_without_asking = False
+
+        self.header = Header()
+        self.alarms = AlarmBar()
+        self.waveforms = WaveformPanel()
+        self.attention = AttentionView()
+        self.index = IndexPanel()
+        self.trend = TrendPanel()
+        self.quality = QualityStrip()
+        self.entries = EntryPanel()
+        self.status = Text(pixels=14, colour=theme.DIM)
+        self._lay_out()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.setInterval(FRAME_MS)
+        self._timer.timeout.connect(self.tick)
+        self._timer.start()
+
+    # -- the picture -------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Fetch what has come and draw it."""
+        received = self.link.receive()
+        if received.state is not None:
+            self.model.take(received.state)
+            if self.model.bed is not None:
+                self.link.watch(self.model.bed.bed, attention=True)
+                self.waveforms.refresh_streams(self.model.bed.streams)
+        for block in received.waves:
+            self.waveforms.take(block)
+        if received.attention is not None:
+            self._attention = received.attention
+            self._shadings, self._maps = shadings(received.attention), heat_maps(received.attention)
+        for reply in received.replies:
+            self._take_reply(reply)
+        self._ask_history()
+        self.waveforms.draw(self.model.now)
+        now = self._clock()
+        if now >= self._slow_due or received.state is not None:
+            self._slow_due = now + _SLOW_S
+            self._refresh()
+
+    def _refresh(self) -> None:
+        model = self.model
+        for panel in (self.header, self.alarms, self.index, self.trend, self.quality, self.entries):
+            panel.refresh(model)
+        if self._attention_is_current():
+            self.waveforms.shade(self._shadings)
+            if not self.waveforms.paused:
+                self.attention.show_maps(self._maps, "none in this model")
+        else:
+            # A window without a score has no attention, and that of an earlier one would mislead (clinical.md D4).
+            self.waveforms.shade({})
+            if not self.waveforms.paused:
+                self.attention.show_maps([], "hidden: no score now" if not model.has_score else "waiting for the model")
+        if self.link.problem:
+            self.say(f"What the engine sends cannot be shown: {self.link.problem}", theme.BAD)
+        elif self._clock() > self._said_until:
+            self.status.show_text(
+                "Keys: S P M D T markers · N pain score · A acknowledge · Space pause traces", theme.FAINT
+            )
+
+    def _attention_is_current(self) -> bool:
+        frame, bed = self._attention, self.model.bed
+        if frame is None or bed is None or bed.score is None or not self.model.has_score:
+            return False
+        return (frame.session, frame.epoch) == (bed.session, bed.score.epoch) and 0 <= bed.score.k - frame.k <= 1
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Everything grows with the window."""
+        super().resizeEvent(event)
+        fitting = min(self.width() / _DESIGN[0], self.height() / _DESIGN[1])
+        if theme.rescale(self, round(min(max(fitting, 0.85), 2.0) * 20.0) / 20.0):
+            self.trend.rescale()
+
+    # -- what people do ----------------------------------------------------------------------------------------------
+
+    def say(self, text: str, colour: str = theme.DIM) -> None:
+        """Say something on the status line for a while."""
+        self.status.show_text(text, colour)
+        self._said_until = self._clock() + _SAID_S
+
+    def ask(self, action: str, **args: str | float) -> None:
+        """Ask the engine for something; it shows when the next state says so."""
+        self.link.request(action, args)
+        self.say(f"{action.replace('_', ' ')}: sent")
+
+    def _take_reply(self, reply: Reply) -> None:
+        if reply.action == "history":
+            self._asked_history = False
+            if reply.ok:
+                self.model.take_history(History.model_validate(reply.result))
+            else:
+                self.model.wants_history = False
+        elif reply.ok:
+            self.say(f"{reply.action.replace('_', ' ')}: done")
+        else:
+            self.say(f"{reply.action.replace('_', ' ')} was not done: {reply.error}", theme.BAD)
+
+    def _ask_history(self) -> None:
+        if self.model.wants_history and not self._asked_history and self.model.connected:
+            self._asked_history = True
+            self.link.request("history", {"minutes": _TREND_MINUTES}, bed=self.model.bed_name)
+
+    def _choose_bed(self, name: str) -> None:
+        self.model.choose_bed(name)
+        self.waveforms.clear()
+        self._attention = None
+
+    def _pause(self, paused: bool) -> None:
+        self.waveforms.pause(self.model.now if paused else None)
+
+    def _recalibrate(self) -> None:
+        answer = QMessageBox.question(
+            self,
+            "Calibrate again?",
+            "The baseline of this subject is forgotten and taken anew while the subject is at rest.\n"
+            "Pain alarms are off until it is complete.",
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self.ask("recalibrate")
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
+        """Ask before anything ends."""
+        if self._started_here and not self.close_without_asking:
+            answer = QMessageBox.question(
+                self,
+                "Stop monitoring?",
+                f"Closing this window also stops {self._started_here}.\nStop monitoring this bed?",
+            )
+            if answer != QMessageBox.StandardButton.Yes:
+                event.ignore()
+                return
+        self._timer.stop()
+        event.accept()
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        left = QVBoxLayout()
+        left.setSpacing(8)
+        left.addWidget(self.waveforms, 5)
+        left.addWidget(self.attention, 2)
+        right = QVBoxLayout()
+        right.setSpacing(8)
+        right.addWidget(self.index, 10)
+        right.addWidget(self.trend, 9)
+        right.addWidget(self.quality, 9)
+        middle = QHBoxLayout()
+        middle.setSpacing(8)
+        middle.addLayout(left, 68)
+        middle.addLayout(right, 32)
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(10, 8, 10, 4)
+        column.setSpacing(8)
+        column.addWidget(self.header)
+        column.addWidget(self.alarms)
+        column.addLayout(middle, 1)
+        column.addWidget(self.entries)
+        column.addWidget(self.status)
+        self.setCentralWidget(body)
+
+    def _connect(self) -> None:
+        self.header.bundle_chosen.connect(lambda name: self.ask("choose_bundle", bundle=name))
+        self.header.bed_chosen.connect(self._choose_bed)
+        self.header.pause_toggled.connect(self._pause)
+        self.alarms.acknowledged.connect(lambda condition: self.ask("acknowledge", condition=condition))
+        self.quality.recalibration_wanted.connect(self._recalibrate)
+        self.entries.marker_entered.connect(lambda kind, text: self.ask("marker", kind=kind, text=text))
+        self.entries.nrs_entered.connect(lambda value: self.ask("nrs", value=float(value)))
+        for kind, key in KINDS:
+            self._shortcut(key, partial(self.entries.enter, kind))
+        self._shortcut("N", self.entries.pad.begin)
+        self._shortcut("A", self.alarms.acknowledge)
+        self._shortcut("Space", self.header.pause.toggle)
+
+    def _shortcut(self, key: str, act: Callable[[], object]) -> None:
+        shortcut = QShortcut(QKeySequence(key), self)
+        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+        shortcut.setAutoRepeat(False)
+        shortcut.activated.connect(act)
