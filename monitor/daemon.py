@@ -18,7 +18,7 @@ from monitor.engine import Engine
 from monitor.errors import MonitorError
 from monitor.supervisor import end_with_parent
 from monitor.types import Event
-from monitor.wiring import load_models, lsl_outputs
+from monitor.wiring import load_models, lsl_outputs, mqtt_outputs
 
 
 class Lines(Protocol):
@@ -65,7 +65,11 @@ def run_engine(
             out(line)
 
     models = load_models(settings)
-    engine = Engine(settings=settings, models=models, outputs=lsl_outputs(models), on_events=show, clock=clock)
+    over_mqtt = mqtt_outputs(settings, models, clock)
+    outputs = [*lsl_outputs(models), *over_mqtt]
+    engine = Engine(settings=settings, models=models, outputs=outputs, on_events=show, clock=clock)
+    for output in over_mqtt:
+        output.serve(engine.request)
     on_start(engine)
     return engine.run(seconds=seconds)
 

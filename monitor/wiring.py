@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monitor.beds import BedPipeline, PipelineFactory, SessionStart
 from monitor.bundle import Bundle, load_bundle
@@ -18,6 +19,9 @@ from monitor.scoring.session import OnnxRunner
 from monitor.sources.base import Source
 from monitor.store import SessionMeta, SessionWriter, StoredBundle, session_path
 from monitor.types import Float32Array, Provenance
+
+if TYPE_CHECKING:
+    from monitor.outputs.mqtt import MqttOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,18 @@ def lsl_outputs(models: Models) -> list[Output]:
     from monitor.outputs.lsl import ScoreOutlets  # as above
 
     return [ScoreOutlets(beds={bed: [item.spec for item in bundles] for bed, bundles in models.bundles.items()})]
+
+
+def mqtt_outputs(settings: Settings, models: Models, clock: Clock) -> list[MqttOutput]:
+    """What each bed says over MQTT; empty where no broker is configured, or nothing is to be published."""
+    if not settings.mqtt.host or not settings.mqtt.publish:
+        return []
+    from monitor.outputs.mqtt import MqttOutput  # only where it is used: it takes a while to load
+
+    return [
+        MqttOutput(bed=bed, bundles=[item.spec for item in bundles], settings=settings.mqtt, clock=clock)
+        for bed, bundles in models.bundles.items()
+    ]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

@@ -100,5 +100,10 @@ if ! "$python" -c 'import pylsl' >/dev/null 2>&1; then
     "$python" -c 'import pylsl' >/dev/null 2>&1 || fail "liblsl was installed but pylsl does not find it (set PYLSL_LIB)"
 fi
 
+# The live tests of MQTT need a broker. Without one they are skipped, and on CI they fail.
+if [ "$level" = test ] && ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto >/dev/null 2>&1; then
+    apt_install mosquitto || echo "mosquitto is not installed: the live tests of MQTT are skipped" >&2
+fi
+
 printf '%s' "$runtime_stamp" >"$venv/.stamp-runtime"
 printf '%s' "$stamp" >"$venv/.stamp-$level"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.cli import gateway
+
 if TYPE_CHECKING:
     from monitor.bundle import BundleSpec
     from monitor.sources.lsl_discovery import StreamReport
@@ -94,9 +96,16 @@ def streams(
     seconds: Annotated[
         float | None, typer.Option(min=0.5, max=120.0, help="How long to look; default 2, with --preview 7.")
     ] = None,
+    mqtt: gateway.Broker = "",
+    tls_ca: gateway.TlsCa = None,
+    no_tls: gateway.Plain = False,
+    user: gateway.User = "",
+    password_file: gateway.PasswordFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a stream on standard output.")] = False,
 ) -> None:
     """Show what LSL offers now, which modality each channel would become, and the lines to paste into config.toml.
+
+    With --mqtt it also listens to the signal topics of a broker, as a user that may read them.
 
     With --preview it listens for a few seconds: a measured rate far from the claimed one, losses, a stamp that is
     seconds away from the clock, or a range that makes no sense in the stated unit show what to mend first.
@@ -111,16 +120,30 @@ def streams(
 
     log = Console(stderr=True)
     look_s = seconds if seconds is not None else (7.0 if preview else 2.0)
+    broker = None
+    if mqtt:
+        broker = gateway.broker_settings(mqtt, tls_ca=tls_ca, plain=no_tls, user=user, password_file=password_file)
     with log.status(f"Looking at the network for {look_s:g} s ..."):
         reports = discover(look_s, preview=preview)
+    topics = []
+    if broker is not None:
+        from monitor.clock import SystemClock
+        from monitor.sources import mqtt_discovery
+
+        with log.status(f"Listening to the broker for {look_s:g} s ..."):
+            topics = mqtt_discovery.discover(broker, look_s, clock=SystemClock())
     if as_json:
-        for report in reports:
-            print(json.dumps(asdict(report)))
+        for found in [*map(asdict, reports), *map(asdict, topics)]:
+            print(json.dumps(found))
         return
     if not reports:
         print("LSL offers no stream now. To try the monitor without a device: pain-monitor stream synthetic --lsl")
     for report in reports:
         print("\n".join(_stream_lines(report)))
+    if broker is not None and not topics:
+        print(f"No signal came over MQTT within {look_s:g} s. A user that may not read sees nothing, either.")
+    for topic in topics:
+        print("\n".join(gateway.topic_lines(topic)))
 
 
 def _stream_lines(report: StreamReport) -> list[str]:

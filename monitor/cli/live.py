@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from monitor.cli import gateway
+
 if TYPE_CHECKING:
     import threading
 
-    from monitor.outputs.lsl_player import Packet, PlayProgress, SignalSpec
+    from monitor.outputs.player import Packet, PlayProgress, SignalSpec
 
 _SYNTHETIC_MODALITIES: Final = "ECG,EDA,BVP,EMG,RESP"
 
@@ -106,7 +108,14 @@ def _write(line: str) -> None:
 def stream(
     recording: Annotated[str, typer.Argument(help="A recording (CSV, WFDB, E4 folder), or `synthetic`.")],
     *,
-    lsl: Annotated[bool, typer.Option("--lsl", help="Play over Lab Streaming Layer (the only way so far).")] = False,
+    lsl: Annotated[bool, typer.Option("--lsl", help="Play over Lab Streaming Layer.")] = False,
+    mqtt: gateway.Broker = "",
+    tls_ca: gateway.TlsCa = None,
+    no_tls: gateway.Plain = False,
+    user: gateway.User = "",
+    password_file: gateway.PasswordFile = None,
+    bed: gateway.Bed = "bed1",
+    device: gateway.Device = "pain-monitor-stream",
     start: Annotated[float, typer.Option(min=0.0, help="Begin so many seconds into it.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0.0, help="Play so many seconds; default: all.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for a listener.")] = False,
@@ -117,7 +126,7 @@ def stream(
     tag: Annotated[str, typer.Option(help="synthetic: told apart from others by this, in every source_id.")] = "",
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
-    """Play a recording, or a simulated patient, in real time over LSL as a device would.
+    """Play a recording, or a simulated patient, in real time over LSL as a device would, or over MQTT as a gateway.
 
     This is how to try the monitor without hardware:
 
@@ -126,42 +135,63 @@ def stream(
 
         pain-monitor stream ride.csv --lsl --start 600 --duration 120
 
-    It waits for a listener before the first sample, ends with the recording or on Ctrl-C, and announces the start of
-    the window grid, so that scores equal those of `pain-monitor replay` of the same file.
-    """
-    if not lsl:
-        raise typer.BadParameter("say how to play it: --lsl", param_hint="--lsl")
-    from monitor.outputs.lsl import play, stopped_by_signals
+        pain-monitor stream synthetic --mqtt broker.example --tls-ca ca.crt --user gateway-bed1 --bed bed1
 
+    Over LSL it waits for a listener before the first sample; over MQTT, for the broker. It ends with the recording or
+    on Ctrl-C, and announces the start of the window grid, so that scores equal those of `pain-monitor replay` of the
+    same file.
+    """
+    if lsl == bool(mqtt):
+        raise typer.BadParameter("say how to play it: --lsl, or --mqtt HOST", param_hint="--lsl / --mqtt")
+    broker = None
+    if mqtt:
+        broker = gateway.broker_settings(mqtt, tls_ca=tls_ca, plain=no_tls, user=user, password_file=password_file)
+    from monitor.outputs.player import stopped_by_signals
+
+    packet_s = 0.25 if mqtt else 0.05
     specs, packets, total = (
-        _synthetic(patient, modalities, rest, tag, start, duration)
+        _synthetic(patient, modalities, rest, tag, start, duration, packet_s)
         if recording == "synthetic"
-        else _recorded(Path(recording), rate, start, duration)
+        else _recorded(Path(recording), rate, start, duration, packet_s)
     )
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     log = Console(stderr=True)
-    for spec in specs:
-        log.print(
+    said = (
+        gateway.sent_lines(specs, bed=bed, device=device)
+        if broker is not None
+        else [
             f"{spec.name}: {spec.rate_hz:g} Hz, {spec.unit or 'no unit'}, source_id '{spec.source_id}' "
-            f"({spec.provenance.value})",
-            highlight=False,
-            markup=False,
-        )
+            f"({spec.provenance.value})"
+            for spec in specs
+        ]
+    )
+    for line in said:
+        log.print(line, highlight=False, markup=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with stopped_by_signals() as stop, Progress(*columns, console=log, transient=True) as bars:
         bar = bars.add_task("waiting for a listener" if not no_wait else "playing", total=total)
 
         def show(state: PlayProgress) -> None:
             if state.waiting_for:
-                bars.update(bar, description=f"nobody listens yet to {', '.join(state.waiting_for)}")
+                waiting = "nobody listens yet to" if broker is None else "waiting for"
+                bars.update(bar, description=f"{waiting} {', '.join(state.waiting_for)}")
             else:
                 bars.update(bar, description=f"playing, {state.played_s:.0f} s", completed=state.played_s)
 
         if with_parent:
             _stop_with_parent(stop)
-        played = play(specs=specs, packets=packets, stop=stop, wait=not no_wait, progress=show)
+        if broker is not None:
+            from monitor.outputs import mqtt_player
+
+            played = mqtt_player.play(
+                specs=specs, packets=packets, broker=broker, bed=bed, device=device, stop=stop, progress=show
+            )
+        else:
+            from monitor.outputs.lsl import play
+
+            played = play(specs=specs, packets=packets, stop=stop, wait=not no_wait, progress=show)
         interrupted = stop.is_set()
     log.print(f"played {played:.1f} s" + (", then stopped" if interrupted else ""), highlight=False)
     if interrupted:
@@ -180,7 +210,7 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 
 def _synthetic(
-    number: int, modalities: str, rest: float, tag: str, start: float, duration: float | None
+    number: int, modalities: str, rest: float, tag: str, start: float, duration: float | None, packet_s: float
 ) -> tuple[tuple[SignalSpec, ...], Iterator[Packet], float | None]:
     from monitor.outputs.synthetic_playback import synthetic_packets, synthetic_specs
     from monitor.sources.synthetic import SyntheticPatient
@@ -188,16 +218,16 @@ def _synthetic(
 
     names = [parse_modality(name) for name in modalities.split(",")]
     patient = SyntheticPatient(part="demo", number=number, rest_s=rest)
-    packets = synthetic_packets(patient, names, start_s=start, duration_s=duration)
+    packets = synthetic_packets(patient, names, start_s=start, duration_s=duration, packet_s=packet_s)
     return synthetic_specs(patient, names, tag=tag), packets, duration
 
 
 def _recorded(
-    path: Path, rate: float | None, start: float, duration: float | None
+    path: Path, rate: float | None, start: float, duration: float | None, packet_s: float
 ) -> tuple[tuple[SignalSpec, ...], Iterator[Packet], float | None]:
-    from monitor.outputs.lsl import recording_packets, recording_specs
+    from monitor.outputs.playback import recording_packets, recording_specs
     from monitor.sources.recordings import open_recording
 
     recording = open_recording(path, rate_hz=rate)
-    packets = recording_packets(recording, start_s=start, duration_s=duration)
+    packets = recording_packets(recording, start_s=start, duration_s=duration, packet_s=packet_s)
     return recording_specs(recording), packets, duration

@@ -44,7 +44,12 @@ def source_id(modality: str, *, tag: str = "") -> str:
 
 
 def synthetic_packets(
-    patient: SyntheticPatient, modalities: Sequence[str], *, start_s: float = 0.0, duration_s: float | None = None
+    patient: SyntheticPatient,
+    modalities: Sequence[str],
+    *,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    packet_s: float = PACKET_S,
 ) -> Iterator[Packet]:
     """Packets in the order of their due time; endless without a duration.
 
@@ -53,6 +58,7 @@ def synthetic_packets(
         modalities: Which signals.
         start_s: Seconds of the patient's life to leave out.
         duration_s: Seconds to play; None for ever.
+        packet_s: Length of a packet in seconds.
     """
-    for chunk in patient_chunks(patient, modalities, start_s=start_s, seconds=duration_s, chunk_s=PACKET_S):
+    for chunk in patient_chunks(patient, modalities, start_s=start_s, seconds=duration_s, chunk_s=packet_s):
         yield chunk.due_s - start_s, chunk.modality, chunk.samples, chunk.stamps - start_s

@@ -1,13 +1,15 @@
-"""Live tests talk real LSL between processes; tests/conftest.py keeps them on this machine, in a session of their own,
-and lets none of them skip on CI.
+"""Live tests talk real LSL and MQTT between processes; tests/conftest.py keeps LSL on this machine, in a session of its
+own, and lets none of them skip on CI.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.helpers.broker import Broker, missing
 from tests.live.outlets import Outlets
 
 
@@ -31,3 +33,21 @@ def outlets(lsl: None) -> Iterator[Outlets]:
     """A process that offers streams as it is told."""
     with Outlets() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def _mosquitto() -> None:
+    """mosquitto can be started here; where it cannot, a reason to skip."""
+    if reason := missing():
+        pytest.skip(f"no MQTT broker can be started here: {reason}")
+
+
+@pytest.fixture
+def broker(_mosquitto: None, tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto with the shipped configuration."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    process = Broker(folder)
+    process.start()
+    yield process
+    process.stop()

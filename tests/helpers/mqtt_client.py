@@ -1,0 +1,74 @@
+"""A plain MQTT client for tests, in a thread: keeps what it is sent, and publishes what it is told.
+
+It speaks paho directly, so that no fault of the monitor's own connection can hide itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import paho.mqtt.client as paho
+
+from monitor.config import MqttSettings
+from monitor.sources.broker import password, tls_context
+from tests.helpers.scripted import wait_until
+
+
+@dataclass(frozen=True)
+class Message:
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class PlainClient:
+    """Connects at once, and again whenever the broker is back; use it as a context manager."""
+
+    def __init__(self, settings: MqttSettings, *topics: str) -> None:
+        self.messages: list[Message] = []
+        self.subscribed = 0
+        """How often all subscriptions have been confirmed."""
+        self._topics = topics
+        self._lock = threading.Lock()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client.username_pw_set(settings.user, password(settings))
+        self._client.tls_set_context(tls_context(settings))
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.connect(settings.host, settings.port, keepalive=5)
+
+    def __enter__(self) -> PlainClient:
+        self._client.loop_start()
+        wait_until(lambda: self.subscribed > 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish, and wait until the broker has it."""
+        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10.0)
+
+    def on(self, topic: str) -> list[Message]:
+        """What has come on one topic."""
+        with self._lock:
+            return [message for message in self.messages if message.topic == topic]
+
+    def _on_connect(self, client: Any, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if not code.is_failure:
+            client.subscribe([(topic, 1) for topic in (*self._topics, "none")])
+
+    def _on_subscribe(self, *_: Any) -> None:
+        self.subscribed += 1
+
+    def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
+        with self._lock:
+            self.messages.append(Message(message.topic, bytes(message.payload), bool(message.retain)))
