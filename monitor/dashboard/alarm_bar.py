@@ -46,7 +46,9 @@ class AlarmBar(QFrame):
         """Draw what the model knows."""
         alarm = model.alarm()
         self._condition = alarm.condition
-        self.button.setVisible(bool(alarm.condition))
+        if bool(alarm.condition) is not self.button.isVisible():
+            self.button.setVisible(bool(alarm.condition))
+            theme.set_font(self.button, 15)  # a style sheet gives a widget that is shown its first font again
         self._others.show_text(f"+ {alarm.others} more" if alarm.others else "")
         if not alarm.level:
             limits = model.bed.limits if model.bed is not None else None

@@ -17,6 +17,8 @@ from monitor.types import FloatArray
 NO_FOCUS: Final = 0.98
 """A map whose normalised entropy is above this has no focus."""
 
+_ALIKE: Final = 1e-6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shading:
@@ -49,6 +51,17 @@ class HeatMap:
     focus: bool
     seconds: float
     """Length of the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gates:
+    """How far each of a model's channels was let through; they have no place in time."""
+
+    name: str
+    values: FloatArray
+    """(channels,) 0..1."""
+    active: bool
+    """False where all gates are alike, so that they choose nothing: a squeeze unit that is off."""
 
 
 def shadings(frame: AttentionFrame) -> dict[str, Shading]:
@@ -103,6 +116,15 @@ def heat_maps(frame: AttentionFrame) -> list[HeatMap]:
             )
         )
     return result
+
+
+def channel_gates(frame: AttentionFrame) -> Gates | None:
+    """The channel gates of a window; None where the model has none."""
+    for item in frame.maps:
+        values = item.values.astype(np.float64)
+        if item.axis == "channel" and values.ndim == 1 and len(values) and np.isfinite(values).all():
+            return Gates(name=item.name, values=np.clip(values, 0.0, 1.0), active=bool(np.ptp(values) > _ALIKE))
+    return None
 
 
 def _relative(values: FloatArray) -> FloatArray:

@@ -1,4 +1,7 @@
-"""Cross-attention as heat maps: which moments of one signal were read with an eye on which of the other."""
+"""Cross-attention as heat maps: which moments of one signal were read with an eye on which of the other.
+
+Models without it may have channel gates instead, which are drawn as bars.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor.dashboard import theme
-from monitor.dashboard.attention import HeatMap
+from monitor.dashboard.attention import Gates, HeatMap
 from monitor.dashboard.parts import Panel, Text
+from monitor.types import FloatArray
 
 _COLOURS = pg.ColorMap([0.0, 0.35, 0.7, 1.0], ["#14181e", "#2c4f7c", "#86b4f0", "#f4f7fb"]).getLookupTable(nPts=256)
 """From the panel's own colour to white, evenly brighter: legible without telling colours apart."""
@@ -32,6 +36,9 @@ class AttentionView(Panel):
         column.setSpacing(2)
         column.addWidget(self._said)
         column.addLayout(row, 1)
+        self._gates = _Bars()
+        self._gates.hide()
+        column.addWidget(self._gates, 1)
         self.show_maps([], "")
 
     @property
@@ -41,11 +48,28 @@ class AttentionView(Panel):
 
     def show_maps(self, maps: list[HeatMap], why_not: str) -> None:
         """Draw maps, or say why there are none."""
+        self._arrange(gates=False)
         for item, heat in zip(self._maps, [*maps[:2], None, None], strict=False):
             item.show_map(heat)
         self._said.show_text(
             "CROSS-ATTENTION  model attention (not a cause)" if maps else f"CROSS-ATTENTION  {why_not or 'none'}"
         )
+
+    def show_gates(self, gates: Gates) -> None:
+        """Draw channel gates."""
+        self._arrange(gates=True)
+        self._gates.show_values(gates.values if gates.active else None)
+        inactive = "" if gates.active else "   SE inactive: all channels pass alike"
+        self._said.show_text(
+            f"CHANNEL GATES (SE)  {len(gates.values)} channels, 0 to 1 · model attention (not a cause){inactive}"
+        )
+
+    def _arrange(self, *, gates: bool) -> None:
+        if gates is not self._gates.isHidden():
+            return
+        self._gates.setVisible(gates)
+        for item in self._maps:
+            item.setVisible(not gates)
 
 
 class _Map(QWidget):
@@ -112,4 +136,31 @@ class _Canvas(QWidget):
             painter.setPen(QColor(theme.DIM))
             painter.setFont(theme.font(16))
             painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), self._word)
+        painter.end()
+
+
+class _Bars(QWidget):
+    """One upright bar a channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._values: FloatArray | None = None
+
+    def show_values(self, values: FloatArray | None) -> None:
+        """Draw (channels,) values 0..1; None for nothing."""
+        self._values = values
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        if self._values is None:
+            return
+        painter = QPainter(self)
+        width, height = self.width() / len(self._values), self.height()
+        for number, value in enumerate(self._values.tolist()):
+            left = number * width
+            painter.fillRect(QRectF(left + 1.0, 0.0, width - 3.0, height), QColor(theme.RAISED))
+            painter.fillRect(
+                QRectF(left + 1.0, height * (1.0 - value), width - 3.0, height * value), QColor(theme.ACCENT)
+            )
         painter.end()

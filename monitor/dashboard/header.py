@@ -91,7 +91,9 @@ class Header(QWidget):
             self._badge.setText(badge)
             self._badge.setVisible(bool(badge))
         recording = bed.recording
-        if recording.recording:
+        if not model.connected:
+            self._recording.show_text("recording not known", theme.FAINT)
+        elif recording.recording:
             lost = f", {recording.lost_records} lost" if recording.lost_records else ""
             self._recording.show_text(f"● recording{lost}", theme.WARN if lost else theme.DIM)
         else:

@@ -7,13 +7,14 @@ from typing import Final
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPainterPathStroker, QPaintEvent, QPolygonF
-from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from monitor.dashboard import theme
 from monitor.dashboard.model import DashboardModel, IndexReading
 from monitor.dashboard.parts import Label, Panel, Text
 from monitor.link import ScoreView
 
+_LOWER: Final = 70
 _STEEP: Final = 20.0
 """Change of the index in half a minute at which the arrow stands at its steepest."""
 
@@ -23,22 +24,25 @@ class IndexPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._title = Text(pixels=15, colour=theme.DIM, bold=True, text="PAIN INDEX 0–100")
+        self._title = Text(pixels=15, colour=theme.DIM, bold=True)
         self.number = _Number()
-        self.reason = Label(pixels=16, colour=theme.WARN)
-        self.reason.setWordWrap(True)
-        self.reason.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
-        theme.set_size(self.reason, height=42)
         self.slow = Text(pixels=16, colour=theme.DIM)
         self._bars = _Bars()
+        self.reason = Label(pixels=17, colour=theme.WARN)
+        self.reason.setWordWrap(True)
+        self.reason.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        # A score has bars, a missing one has reasons; they share their place.
+        self._lower = QStackedWidget()
+        self._lower.addWidget(self._bars)
+        self._lower.addWidget(self.reason)
+        theme.set_size(self._lower, height=_LOWER)
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 8, 14, 8)
         column.setSpacing(2)
         column.addWidget(self._title)
         column.addWidget(self.number, 1)
         column.addWidget(self.slow)
-        column.addWidget(self._bars)
-        column.addWidget(self.reason)
+        column.addWidget(self._lower)
 
     def refresh(self, model: DashboardModel) -> None:
         """Draw what the model knows."""
@@ -46,11 +50,16 @@ class IndexPanel(Panel):
         score = model.bed.score if model.bed is not None else None
         shown = score if score is not None and score.probabilities is not None and model.has_score else None
         self.number.show_reading(reading, shown)
-        slow = "---" if reading.slow is None else f"{reading.slow:.0f}"
-        hollow = "  ·  hollow: not calibrated" if reading.hollow and reading.value is not None else ""
-        self.slow.show_text(f"mean of 10 s   ·   of 120 s: {slow}{hollow}")
+        hollow = reading.hollow and reading.value is not None
+        self._title.show_text("PAIN INDEX  hollow: not calibrated" if hollow else "PAIN INDEX 0–100")
         self._bars.show_score(shown)
-        self.reason.show_text(f"No score, because {reading.reason}" if reading.reason else "")
+        if shown is not None and reading.value is None:
+            self.slow.show_text(f"no index: {reading.reason}", theme.WARN)
+        else:
+            slow = "---" if reading.slow is None else f"{reading.slow:.0f}"
+            self.slow.show_text(f"mean of 10 s   ·   of 120 s: {slow}", theme.DIM)
+        self.reason.show_text(f"No score, because {reading.reason or 'the last one is too old'}")
+        self._lower.setCurrentIndex(0 if shown is not None else 1)
 
 
 class _Number(QWidget):
@@ -59,13 +68,15 @@ class _Number(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(96)
         self.reading: IndexReading | None = None
         self.class_name = ""
         self._class_colour = theme.DIM
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        return QSize(340, 130)
+        return QSize(theme.px(340), theme.px(130))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        return QSize(theme.px(300), theme.px(104))
 
     def show_reading(self, reading: IndexReading, score: ScoreView | None) -> None:
         """Draw a reading."""
@@ -134,13 +145,9 @@ class _Number(QWidget):
 class _Bars(QWidget):
     """One bar a class."""
 
-    _ROW = 22
-
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[tuple[str, float, str]] = []
-        self._count = 3
-        theme.set_size(self, height=self._ROW * self._count)
 
     def show_score(self, score: ScoreView | None) -> None:
         """Draw the probabilities of a score, empty bars where there is none."""
@@ -151,15 +158,12 @@ class _Bars(QWidget):
             rows = [(name, 0.0, colour) for name, _, colour in self._rows]
         if rows != self._rows:
             self._rows = rows
-            if len(rows) != self._count:
-                self._count = len(rows)
-                theme.set_size(self, height=self._ROW * self._count)
             self.update()
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
         painter.setFont(theme.font(15))
-        width, row = self.width(), theme.px(self._ROW)
+        width, row = self.width(), min(theme.px(24), self.height() // max(1, len(self._rows)))
         names, figures = theme.px(92), theme.px(58)
         for number, (name, share, colour) in enumerate(self._rows):
             top = number * row

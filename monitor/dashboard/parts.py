@@ -63,7 +63,7 @@ class Text(QLabel):
 
 
 class Label(QLabel):
-    """A short word of fixed width needs.
+    """A short text that takes the room it needs.
 
     Args:
         text: What it says.

@@ -13,7 +13,7 @@ from monitor.dashboard.parts import Label, Panel, Text
 from monitor.link import BedState, QualityView, StreamView
 from monitor.types import CalibrationState
 
-_ROWS: Final = 6
+_ROWS: Final = 5
 _SILENT_S: Final = 2.0
 
 
@@ -72,7 +72,7 @@ class QualityStrip(Panel):
             if row is not None:
                 name.show_text(row[0], theme.trace_colour(row[0]))
                 said.show_text(row[1], row[2])
-        self._show_calibration(bed)
+        self._show_calibration(bed, connected=model.connected)
         heart, scr = bed.comparators.heart_rate_bpm, bed.comparators.scr_per_min
         colour = theme.TEXT if model.connected else theme.FAINT
         rate = "--" if heart is None or not model.connected else f"{heart:.0f}"
@@ -80,29 +80,33 @@ class QualityStrip(Panel):
         self.heart_rate.show_text(f"HR {rate} /min", colour)
         self.scr.show_text(f"SCR {count} /min", colour)
 
-    def _show_calibration(self, bed: BedState) -> None:
+    def _show_calibration(self, bed: BedState, *, connected: bool) -> None:
         calibration = bed.calibration
         said = words.CALIBRATION.get(calibration.state, calibration.state)
         running = calibration.state == CalibrationState.CALIBRATING
         if running:
             left = max(0.0, calibration.needed_s - calibration.valid_s)
-            said = f"LRN  {said}: {left:.0f} s of rest to go"
+            said = f"LRN  {left:.0f} s of rest to go"
         done = calibration.state == CalibrationState.CALIBRATED
-        self.calibration.show_text(said, theme.GOOD if done else theme.WARN)
+        colour = theme.GOOD if done else theme.WARN
+        self.calibration.show_text(said, colour if connected else theme.FAINT)
         self._progress.setVisible(running)
         self._progress.setRange(0, max(1, round(calibration.needed_s)))
         self._progress.setValue(round(min(calibration.valid_s, calibration.needed_s)))
 
 
 def _quality_rows(bed: BedState) -> list[tuple[str, str, str]]:
-    """For each modality that the model reads, then for those that it does not: name, words, colour."""
+    """For each modality that the model reads, then in one line for those that it does not: name, words, colour."""
     streams = {item.modality: item for item in bed.streams if item.modality is not None}
     rows = [(item.modality, *_quality_words(item, streams.get(item.modality))) for item in bed.quality]
     scored = {item.modality for item in bed.quality}
-    for modality, stream in streams.items():
-        if modality not in scored:
-            said = stream.unused or ("not read by this model" if not _silent(stream) else "sensor is silent")
-            rows.append((modality, said, theme.DIM))
+    others = [stream for modality, stream in streams.items() if modality not in scored]
+    refused = [stream for stream in others if stream.unused]
+    rows += [(stream.modality or "", stream.unused, theme.WARN) for stream in refused]
+    unread = [stream for stream in others if not stream.unused]
+    if unread:
+        names = ", ".join(f"{stream.modality}{' (silent)' if _silent(stream) else ''}" for stream in unread)
+        rows.append(("other", f"{names}: not scored", theme.DIM))
     return rows
 
 

@@ -120,6 +120,7 @@ def rescale(window: QWidget, factor: float) -> bool:
             widget.setFont(font(pixels, bold=bool(widget.property("designBold"))))
         if (width := widget.property("designWidth")) or widget.property("designHeight"):
             set_size(widget, width=width, height=widget.property("designHeight"))
+        widget.updateGeometry()
     return True
 
 

@@ -127,10 +127,10 @@ class _Row(QWidget):
         self._buffer = SweepBuffer(capacity=max(64, int(_KEPT_S * stream.rate_hz * 1.2)))
         self._scale = Scale(smallest=_SMALLEST.get(self.modality, 1e-3))
         self._name = Text(pixels=19, colour=colour, bold=True, text=self.modality or stream.name)
-        self._range = Text(pixels=13, colour=theme.DIM)
+        self._range = Text(pixels=12, colour=theme.DIM)
         self._state = Text(pixels=12, colour=theme.FAINT)
         left = QWidget()
-        theme.set_size(left, width=112)
+        theme.set_size(left, width=124)
         labels = QVBoxLayout(left)
         labels.setContentsMargins(0, 0, 4, 0)
         labels.setSpacing(0)
@@ -193,8 +193,8 @@ class _Row(QWidget):
         bottom, top = self._plot.getViewBox().viewRange()[1]
         if (bottom, top) != (low, high):
             self._plot.setYRange(low, high, padding=0.0)
-            digits = 0 if high - low >= 20 else 1 if high - low >= 2 else 2
-            self._range.show_text(f"{low:.{digits}f}–{high:.{digits}f} {self._unit_text}")
+            digits = 0 if high - low >= 20 else 1 if high - low >= 0.9 else 2
+            self._range.show_text(f"{low:.{digits}f} to {high:.{digits}f} {self._unit_text}".replace("-", "−"))
         self._draw_shade(end, shading, low, high)
 
     @property

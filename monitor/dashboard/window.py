@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout
 
 from monitor.dashboard import theme
 from monitor.dashboard.alarm_bar import AlarmBar
-from monitor.dashboard.attention import HeatMap, Shading, heat_maps, shadings
+from monitor.dashboard.attention import Gates, HeatMap, Shading, channel_gates, heat_maps, shadings
 from monitor.dashboard.attention_view import AttentionView
 from monitor.dashboard.header import Header
 from monitor.dashboard.index_panel import IndexPanel
@@ -57,6 +57,7 @@ class DashboardWindow(QMainWindow):
         self._attention: AttentionFrame | None = None
         self._shadings: dict[str, Shading] = {}
         self._maps: list[HeatMap] = []
+        self._gates: Gates | None = None
         self._slow_due = 0.0
         self._said_until = 0.0
         self._asked_history = False
@@ -93,6 +94,7 @@ class DashboardWindow(QMainWindow):
         if received.attention is not None:
             self._attention = received.attention
             self._shadings, self._maps = shadings(received.attention), heat_maps(received.attention)
+            self._gates = channel_gates(received.attention)
         for reply in received.replies:
             self._take_reply(reply)
         self._ask_history()
@@ -109,7 +111,10 @@ class DashboardWindow(QMainWindow):
         if self._attention_is_current():
             self.waveforms.shade(self._shadings)
             if not self.waveforms.paused:
-                self.attention.show_maps(self._maps, "none in this model")
+                if self._gates is not None and not self._maps:
+                    self.attention.show_gates(self._gates)
+                else:
+                    self.attention.show_maps(self._maps, "none in this model")
         else:
             # A window without a score has no attention, and that of an earlier one would mislead (clinical.md D4).
             self.waveforms.shade({})
@@ -205,9 +210,9 @@ class DashboardWindow(QMainWindow):
         left.addWidget(self.attention, 2)
         right = QVBoxLayout()
         right.setSpacing(8)
-        right.addWidget(self.index, 10)
-        right.addWidget(self.trend, 9)
-        right.addWidget(self.quality, 9)
+        right.addWidget(self.index, 12)
+        right.addWidget(self.trend, 8)
+        right.addWidget(self.quality, 8)
         middle = QHBoxLayout()
         middle.setSpacing(8)
         middle.addLayout(left, 68)

@@ -73,14 +73,18 @@ def reason(code: str) -> str:
 
 
 def reasons(codes: Iterable[str]) -> str:
-    """Several reasons in words, each said once with the modalities that it holds for."""
-    modalities: dict[str, list[str]] = {}
+    """Several reasons in words: `EDA, ECG: filter is settling; BVP: flat line, saturated`."""
+    said: dict[str, list[str]] = {}
     for code in codes:
         modality, _, name = code.rpartition(":")
-        named = modalities.setdefault(REASONS.get(name, name.replace("_", " ")), [])
-        if modality and modality not in named:
-            named.append(modality)
-    return "; ".join(f"{', '.join(named)}: {said}" if named else said for said, named in modalities.items())
+        words = said.setdefault(modality, [])
+        word = REASONS.get(name, name.replace("_", " "))
+        if word not in words:
+            words.append(word)
+    sharing: dict[str, list[str]] = {}
+    for modality, words in said.items():
+        sharing.setdefault(", ".join(words), []).append(modality)
+    return "; ".join(f"{', '.join(names)}: {text}" if names != [""] else text for text, names in sharing.items())
 
 
 def seconds(value: float) -> str:
