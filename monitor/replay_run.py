@@ -103,7 +103,9 @@ def prepare(
     loaded = tuple(load_bundle(name) for name in names)
     needed = {item.modality for bundle in loaded for item in bundle.spec.inputs}
     candidates = [signal.candidate for signal in recording.signals]
-    mapped = resolve(candidates, chosen.stream, bed=chosen.name, live=False, needed=needed)
+    # A configuration means the same signals here as it does for the daemon, or their scores could not agree.
+    named = bed is not None and bool(bed.stream)
+    mapped = resolve(candidates, chosen.stream, bed=chosen.name, live=False, needed=needed, only_named=named)
     if bed is None and not bundles:
         have = {info.modality for info in mapped.streams}
         fed = tuple(bundle for bundle in loaded if have >= {item.modality for item in bundle.spec.inputs})
