@@ -40,7 +40,12 @@ class Ring(Generic[ScalarT]):
 
     def push(self, values: NDArray[ScalarT]) -> None:
         """Append values; the oldest make room. Cost is proportional to `len(values)`."""
-        count = len(values)
+        count, start = len(values), self._total % self.capacity
+        if start + count <= self.capacity:  # nearly always: it fits before the end
+            self._store[start : start + count] = values
+            self._store[start + self.capacity : start + self.capacity + count] = values
+            self._total += count
+            return
         kept = values[-self.capacity :] if count > self.capacity else values
         start = (self._total + count - len(kept)) % self.capacity
         first = min(len(kept), self.capacity - start)

@@ -64,9 +64,7 @@ class Pipeline:
         session: Identity of the session; alarm ids derive from it.
     """
 
-    def __init__(
-        self, *, bed: BedSettings, bundles: Sequence[BundleSpec], runner: Runner, session: uuid.UUID
-    ) -> None:
+    def __init__(self, *, bed: BedSettings, bundles: Sequence[BundleSpec], runner: Runner, session: uuid.UUID) -> None:
         if not bundles:
             raise ValueError(f"bed {bed.name} has no bundle")
         self.bed = bed

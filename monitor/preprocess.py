@@ -19,6 +19,8 @@ from monitor.types import STAMP_TICK, Chunk, FloatArray, Reason, StreamEvent, St
 
 _MIN_CAPACITY = 64
 
+_all = np.logical_and.reduce  # without the wrapper of ndarray.all, which costs more than the work
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
@@ -75,7 +77,7 @@ class StreamBuffer:
         if len(chunk) == 0:
             return events
         finite = np.isfinite(chunk.samples)
-        placed, befell = self.timeline.place(chunk.stamps, None if finite.all() else finite, watermark)
+        placed, befell = self.timeline.place(chunk.stamps, None if _all(finite) else finite, watermark)
         events.extend(befell)
         stride = self.times.capacity // 4
         for run in placed:
