@@ -330,7 +330,7 @@ def test_suggestions_are_configuration_that_maps() -> None:
 CASES = {
     "drivedb17": ("drivedb17/drive17a", {"ECG": 480.0, "EDA": 30.0, "RESP": 30.0}),
     "neurokit_eventrelated": ("neurokit/bio_eventrelated_100hz.csv.bz2", {"ECG": 100.0, "EDA": 100.0, "RESP": 100.0}),
-    "stress_predict": ("stress_predict/S02", {"BVP": 64.0, "EDA": 4.0}),
+    "stress_predict": ("stress_predict/S12", {"BVP": 64.0, "EDA": 4.0, "TEMP": 4.0}),
 }
 
 
