@@ -375,7 +375,8 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.OperationalError:
             connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
+            # ValueError: SQLite's word on damage may quote bytes that are no text.
             connection.close()
             with _Reading(path):
                 raise error

@@ -19,7 +19,7 @@ class Candidate:
     name: str
     """Name of the stream or of the file's signal."""
     type: str = ""
-    """Type of the LSL stream; empty in files."""
+    """Type of the LSL stream, also of a recorded one; the transducer that an EDF file names; else empty."""
     source_id: str = ""
     """source_id of the LSL stream; empty in files."""
     channel: str = ""
@@ -34,11 +34,21 @@ class Candidate:
     origin: float | None = None
     source: str = ""
     provenance: Provenance = Provenance.LIVE
+    modality: str | None = None
+    """What the source itself says that the channel is; goes before every name."""
+    gain: float | None = None
+    """Value in the unit of `modality` = `gain` * sample + `offset`, where the source itself states it; it holds for
+    no other modality."""
+    offset: float = 0.0
+    rails: tuple[float, float] | None = None
+    """Lowest and highest value the converter can give, in `unit`, where the source itself states them."""
+    jitter_s: float | None = None
+    """Jitter of the stamps that the source itself states; None for the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Signal:
-    """One signal of a recording, whole."""
+    """One signal of a recording, whole. It may be empty."""
 
     candidate: Candidate
     samples: Float32Array

@@ -1,4 +1,4 @@
-"""The bytes of a plain, .bz2 or .gz file, as far as they can be had: a stream cut short gives what came before."""
+"""The bytes of a plain, .bz2, .gz or .xdfz file, as far as they can be had: one cut short gives what came before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Final, Protocol
 from monitor.errors import SourceError
 
 SUFFIXES: Final = (".bz2", ".gz")
+
+_PACKED: Final = (*SUFFIXES, ".xdfz")
+"""`.xdfz` is the usual name of a gzipped XDF file."""
 
 
 class _Decompressor(Protocol):
@@ -43,8 +46,25 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
         raw = path.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    return _unpack(raw, path.suffix.lower())
+
+
+def read_head(path: Path, count: int) -> bytes:
+    """Return the first `count` bytes of what is inside, or as many of them as the file's first MiB holds.
+
+    Raises:
+        SourceError: If the file cannot be read at all.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(1 << 20)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+    return _unpack(raw, path.suffix.lower())[0][:count]
+
+
+def _unpack(raw: bytes, suffix: str) -> tuple[bytes, str]:
+    if suffix not in _PACKED:
         return raw, ""
     blocks: list[bytes] = []
     fault = ""

@@ -2,14 +2,14 @@
 
 The delimiter is a tab, `;` or `,`; with `;` or a tab the decimal sign may be a comma. A first line of names is optional
 (columns are called `column 1`, ... without one), and a name may carry a unit: `EDA (uS)`, `ECG [mV]`. Leading lines
-with `#` may state rate, units and names: the Simple Text Format of BioSPPy and the OpenSignals text format are
-understood. Times follow from a time column (see `time_column`), else from the stated rate, else the rate stays open.
+with `#` may state rate, units and names: the Simple Text Format of BioSPPy is understood (OpenSignals text has a
+reader of its own). Times follow from a time column (see `time_column`), else from the stated rate, else the rate stays
+open.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,8 +147,6 @@ def _split_preamble(text: bytes) -> tuple[list[str], bytes]:
 def _read_preamble(comments: Sequence[str]) -> _Preamble:
     stated: dict[str, str] = {}
     for line in comments:
-        if line.startswith("{"):
-            return _read_opensignals(line)
         key, separator, value = line.partition(":=")
         if separator:
             stated[key.strip().casefold()] = value.strip()
@@ -162,23 +160,6 @@ def _read_preamble(comments: Sequence[str]) -> _Preamble:
         units=units * len(names) if len(units) == 1 else units,
         rate_hz=_positive(stated.get("sampling rate (hz)")),
     )
-
-
-def _read_opensignals(line: str) -> _Preamble:
-    try:
-        devices = json.loads(line)
-        device = next(iter(devices.values()))
-        columns = [str(name) for name in device["column"]]
-        sensors = [str(name) for name in device["sensor"]]
-        rate_hz = _positive(str(device["sampling rate"]))
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
-        return _Preamble()
-    # The sensors are the last columns, in order; a sensor that was not declared is called RAW there.
-    first = max(len(columns) - len(sensors), 0)
-    for index, sensor in enumerate(sensors[: len(columns)]):
-        if sensor.upper() != "RAW" and sensors.count(sensor) == 1:
-            columns[first + index] = sensor
-    return _Preamble(names=tuple(columns), units=("",) * first + (COUNTS,) * len(sensors), rate_hz=rate_hz)
 
 
 def _positive(text: str | None) -> float | None:

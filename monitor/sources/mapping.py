@@ -89,6 +89,7 @@ def resolve(
     bed: str,
     live: bool,
     needed: Collection[str] | None = None,
+    only_named: bool = False,
 ) -> Mapped:
     """Map channels to modalities.
 
@@ -98,6 +99,7 @@ def resolve(
         bed: Name of the bed.
         live: Whether the candidates come from a network, where more may appear later.
         needed: Modalities that the bed's bundles take as inputs; None for all but the auxiliaries.
+        only_named: Leave alone what no setting names, as a live bed with settings always does.
 
     Raises:
         MappingError: If a mapping would be a guess, with all problems and the lines that settle them.
@@ -106,7 +108,7 @@ def resolve(
     guesses = guess_modalities(candidates)
     _map_settings(draft, settings, guesses)
     wanted = frozenset(MODALITY_UNITS) - AUXILIARY if needed is None else frozenset(needed)
-    _map_rest(draft, guesses, needed=wanted, only_settings=live and bool(settings))
+    _map_rest(draft, guesses, needed=wanted, only_settings=only_named or (live and bool(settings)))
     _check_origins(draft)
     if not draft.refusals and not draft.streams and not live:
         reasons = "; ".join(f"{describe(c)}: {draft.unused.get(c.key, 'unused')}" for c in candidates)
@@ -190,6 +192,9 @@ def _find(draft: _Draft, setting: StreamSettings, guesses: Mapping[str, str]) ->
     """Return the one candidate that a setting names, None where it may still appear."""
     wanted = parse_modality(setting.modality) if setting.modality else None
     matches = [c for c in draft.candidates if _matches(setting, c, live=draft.live)]
+    if not matches and not draft.live and isinstance(setting.channel, str):
+        # The name is that of the live stream, the label that of the signal: most files know the label only.
+        matches = [c for c in draft.candidates if setting.channel in (c.channel, c.name)]
     if not _criteria(setting, live=draft.live):
         if wanted is None:
             raise _RefusalError("a [[bed.stream]] names neither a stream nor a modality")
@@ -226,14 +231,10 @@ def _matches(setting: StreamSettings, candidate: Candidate, *, live: bool) -> bo
     if isinstance(channel, int):
         if candidate.channel_index != channel:
             return False
-    elif channel is not None:
-        if candidate.channel != channel:
-            return False
-        if not live:
-            # The name is that of the live stream, the label that of the signal: the file knows the label only.
-            return True
-    elif not live and "name" in criteria:
-        return criteria["name"] in (candidate.name, candidate.channel)
+    elif channel is not None and candidate.channel != channel:
+        return False
+    if not live and "name" in criteria:
+        return criteria["name"] in (candidate.name, candidate.channel, f"{candidate.name}/{candidate.channel}")
     return all(getattr(candidate, key) == value for key, value in criteria.items())
 
 
@@ -274,6 +275,7 @@ def _place(draft: _Draft, candidate: Candidate, modality: str, setting: StreamSe
     name = f"{candidate.name}/{candidate.channel}" if siblings and candidate.channel else candidate.name
     rate_hz = chosen.rate_hz if isinstance(chosen.rate_hz, float) else candidate.rate_hz
     measured = chosen.rate_hz == "measured" or (candidate.rate_measured and not isinstance(chosen.rate_hz, float))
+    own_jitter = "jitter_s" in chosen.model_fields_set
     gain, offset, rails, why = 1.0, 0.0, None, ""
     unit = chosen.unit or candidate.unit
     try:
@@ -294,7 +296,7 @@ def _place(draft: _Draft, candidate: Candidate, modality: str, setting: StreamSe
         offset=offset,
         origin=candidate.origin,
         rate_measured=measured,
-        jitter_s=chosen.jitter_s,
+        jitter_s=chosen.jitter_s if own_jitter or candidate.jitter_s is None else candidate.jitter_s,
         rails=rails,
         unused=why,
     )
@@ -331,6 +333,9 @@ def _scale(
     if setting.gain is not None or setting.offset is not None:
         gain, offset = setting.gain, setting.offset
         return unit or COUNTS, 1.0 if gain is None else gain, 0.0 if offset is None else offset, None
+    rails = candidate.rails if setting.unit is None or setting.unit == candidate.unit else None
+    if candidate.gain is not None and candidate.modality == modality and setting.unit in (None, candidate.unit):
+        return unit or COUNTS, candidate.gain, candidate.offset, rails
     target = MODALITY_UNITS.get(modality, ARBITRARY)
     if text and unit is None:
         raise _RefusalError(
@@ -348,7 +353,7 @@ def _scale(
     conversion = convert(unit, modality)
     if isinstance(conversion, str):
         raise _RefusalError(f"{describe(candidate)} for {modality}: {conversion}")
-    return unit, *conversion, None
+    return unit, *conversion, rails
 
 
 def _check_origins(draft: _Draft) -> None:
@@ -371,7 +376,9 @@ def _as_error(draft: _Draft) -> MappingError:
         todo = f"Check unit and rate, and add to the bed's configuration\n\n{tables}\n"
         if not draft.live:
             # Counts need a gain, which has no short form on the command line.
-            options = [map_option(c, modality) for c, modality in lines.values() if stated_unit(c) != COUNTS]
+            options = [
+                map_option(c, modality, draft.candidates) for c, modality in lines.values() if stated_unit(c) != COUNTS
+            ]
             options += [] if all(candidate.rate_hz for candidate, _ in lines.values()) else ["--rate 100"]
             todo += f"\nor to the command\n\n{' '.join(options)}\n" if options else ""
     return MappingError(what, where=f"bed '{draft.bed}'", todo=todo)

@@ -47,13 +47,13 @@ def modality_by_name(text: str) -> str | None:
 def guess_modalities(candidates: Sequence[Candidate]) -> dict[str, str]:
     """Return the modality of every candidate that states one, by its key.
 
-    The label of the channel goes first, then the type and the name of the stream; these two speak for all channels of
-    a stream, and therefore only where no label of that stream names a modality.
+    What the source itself states goes first, then the label of the channel, then the type and the name of the stream;
+    these two speak for all channels of a stream, and therefore only where no label of that stream names a modality.
     """
     guesses: dict[str, str] = {}
     labelled: set[tuple[str, str, str]] = set()
     for candidate in candidates:
-        modality = modality_by_name(candidate.channel)
+        modality = candidate.modality or modality_by_name(candidate.channel)
         if modality is not None:
             guesses[candidate.key] = modality
             labelled.add(stream_of(candidate))

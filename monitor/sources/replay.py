@@ -58,12 +58,14 @@ def replay_streams(
 ) -> tuple[StreamInfo, ...]:
     """Return the streams with the origin of their window grid: the earliest first stamp that will be played.
 
-    Streams that serve no modality do not move the origin.
+    A recording that states an origin (a session of this monitor) keeps it. Streams that serve no modality do not move
+    the origin.
     """
     tracks = _tracks(recording, streams, chunk_s=1.0, start_s=start_s, duration_s=None)
     modalities = {info.key: info.modality for info in streams}
     firsts = [float(track.stamps[0]) for track in tracks if modalities[track.stream] is not None and len(track.stamps)]
-    origin = min(firsts, default=0.0)
+    stated = [info.origin for info in streams if info.origin is not None and info.modality is not None]
+    origin = stated[0] if stated else min(firsts, default=0.0)
     return tuple(replace(info, origin=origin) for info in streams)
 
 

@@ -36,8 +36,14 @@ def toml_table(candidate: Candidate, modality: str, among: Sequence[Candidate]) 
         modality: What it is to serve.
         among: All candidates, to find out what it takes to name this one uniquely.
     """
-    lines = ["[[bed.stream]]", f"name = {json.dumps(candidate.name, ensure_ascii=False)}"]
+    lines = ["[[bed.stream]]"]
+    # Over MQTT the topic names a stream: its device and its modality.
+    lines += ['source = "mqtt"'] if candidate.source == "mqtt" else []
+    named_by = "device" if candidate.source == "mqtt" else "name"
+    lines.append(f"{named_by} = {json.dumps(candidate.name, ensure_ascii=False)}")
     others = [other for other in among if other.key != candidate.key and other.name == candidate.name]
+    if candidate.source == "mqtt":
+        others = []
     if candidate.source_id and any(stream_of(other) != stream_of(candidate) for other in others):
         lines.append(f"source_id = {json.dumps(candidate.source_id, ensure_ascii=False)}")
     if any(stream_of(other) == stream_of(candidate) for other in others):
@@ -59,10 +65,18 @@ def toml_table(candidate: Candidate, modality: str, among: Sequence[Candidate]) 
     return "\n".join(lines)
 
 
-def map_option(candidate: Candidate, modality: str) -> str:
-    """Return the `--map` option of the command line that maps one signal of a file."""
+def map_option(candidate: Candidate, modality: str, among: Sequence[Candidate]) -> str:
+    """Return the `--map` option of the command line that maps one signal of a file.
+
+    Args:
+        candidate: The signal.
+        modality: What it is to serve.
+        among: All candidates: where several have its name, the channel's label tells them apart.
+    """
     unit = stated_unit(candidate) or MODALITY_UNITS.get(modality, "a.u.")
-    return "--map " + shlex.quote(f"{modality}={candidate.name}:{unit}")
+    alone = sum(other.name == candidate.name for other in among) == 1
+    name = candidate.name if alone or not candidate.channel else f"{candidate.name}/{candidate.channel}"
+    return "--map " + shlex.quote(f"{modality}={name}:{unit}")
 
 
 def stated_unit(candidate: Candidate) -> str | None:

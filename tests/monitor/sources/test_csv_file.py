@@ -135,17 +135,6 @@ def test_two_columns_of_one_name_have_keys_of_their_own(tmp_path: Path) -> None:
     assert len({s.candidate.key for s in recording.signals}) == 2
 
 
-def test_opensignals_states_rate_sensor_and_counts(tmp_path: Path) -> None:
-    header = (
-        '{"00:07": {"sensor": ["ECG"], "column": ["nSeq", "DI", "CH1"], "sampling rate": 1000, "resolution": [16]}}'
-    )
-    text = f"# OpenSignals Text File Format\n# {header}\n# EndOfHeader\n0\t0\t27764\t\n1\t0\t27765\t\n"
-    recording = read_csv(write(tmp_path, text, "take.txt"))
-    ecg = recording.signals[-1].candidate
-    assert (ecg.name, ecg.unit, ecg.rate_hz) == ("ECG", "counts", 1000.0)
-    assert column(recording, "ECG").tolist() == [27764.0, 27765.0]
-
-
 @pytest.mark.parametrize(
     "text", [b"", b"\n\n", b"ECG,EDA\n", b"ECG,EDA", b"\0\1\2\3", b"words\nonly\n", b"# just\n# this\n"]
 )
