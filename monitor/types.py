@@ -113,7 +113,7 @@ class StreamInfo:
     rate_hz: float
     """Nominal sampling rate; where `rate_measured`, the first estimate of it."""
     source: str
-    """Kind of source: lsl, csv, wfdb, e4, synthetic, session."""
+    """Kind of source: lsl, mqtt, csv, opensignals, xdf, edf, wfdb, e4, synthetic, session."""
     provenance: Provenance
     gain: float = 1.0
     """Value in the modality's unit = `gain` * sample + `offset`."""

@@ -106,7 +106,7 @@ def _write(line: str) -> None:
 
 
 def stream(
-    recording: Annotated[str, typer.Argument(help="A recording (CSV, WFDB, E4 folder), or `synthetic`.")],
+    recording: Annotated[str, typer.Argument(help="A recording (as for `replay`), or `synthetic`.")],
     *,
     lsl: Annotated[bool, typer.Option("--lsl", help="Play over Lab Streaming Layer.")] = False,
     mqtt: gateway.Broker = "",

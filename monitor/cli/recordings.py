@@ -16,7 +16,11 @@ Speed = Literal["1", "30", "max"]
 
 def replay(
     recording: Annotated[
-        Path, typer.Argument(help="CSV or text (also .bz2, .gz), WFDB record, or folder of an Empatica E4 export.")
+        Path,
+        typer.Argument(
+            help="CSV, OpenSignals text, XDF or EDF (also .bz2, .gz), WFDB record, folder of an Empatica E4 export, "
+            "or a session of this monitor."
+        ),
     ],
     *,
     config: Annotated[Path | None, typer.Option(help="Take a bed's streams, bundles and limits from here.")] = None,

@@ -61,7 +61,12 @@ def _read(path: Path, reader: SessionReader) -> Recording:
         utc_start=0.0 if reader.meta.clock_offset is None else reader.meta.clock_offset + zero,
         markers=tuple(sorted((float(snap(marker.t - zero)), _text(marker)) for marker in reader.events(Marker))),
         notes=tuple(_notes(reader, stored)),
-        provenance=_replayed(reader.meta.provenance),
+        # One simulated stream makes what is computed of all of them simulated.
+        provenance=_replayed(
+            Provenance.SIMULATED
+            if Provenance.SIMULATED in (stream.info.provenance for stream in stored)
+            else reader.meta.provenance
+        ),
     )
 
 

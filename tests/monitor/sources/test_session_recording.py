@@ -165,7 +165,8 @@ def test_a_session_played_over_lsl_keeps_its_grid_of_windows(tmp_path: Path, spe
 
 
 def test_what_is_odd_about_a_session_is_said(tmp_path: Path) -> None:
-    path = write_eventful_session(tmp_path / "odd.session.db", seconds=240, closed=False)
+    live = {"provenance": Provenance.LIVE}  # written before the first stream said what it is
+    path = write_eventful_session(tmp_path / "odd.session.db", seconds=240, closed=False, meta=live)
     recording = open_recording(path)
     assert recording.provenance is Provenance.SIMULATED
     assert {s.candidate.provenance for s in recording.signals} == {Provenance.SIMULATED}
