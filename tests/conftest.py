@@ -14,7 +14,11 @@ RECORDINGS = REPOSITORY.parent / "shared" / "recordings"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep this run's LSL traffic on this machine and apart from every other run; liblsl reads it when it loads."""
+    """Keep this run's LSL traffic on this machine and apart from every other run; liblsl reads it when it loads.
+
+    Windows are drawn in memory, unless somebody chooses a platform.
+    """
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if "LSLAPICFG" in os.environ:
         return
     path = Path(config.rootpath) / ".pytest_cache" / f"lsl-{os.getpid()}.cfg"

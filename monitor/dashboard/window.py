@@ -98,11 +98,11 @@ class DashboardWindow(QMainWindow):
         for reply in received.replies:
             self._take_reply(reply)
         self._ask_history()
-        self.waveforms.draw(self.model.now)
         now = self._clock()
         if now >= self._slow_due or received.state is not None:
             self._slow_due = now + _SLOW_S
             self._refresh()
+        self.waveforms.draw(self.model.now)
 
     def _refresh(self) -> None:
         model = self.model

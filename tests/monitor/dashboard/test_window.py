@@ -1,0 +1,298 @@
+"""The window: it draws what it is told, asks when somebody acts, and shows nothing before it is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from monitor.dashboard import theme, words
+from monitor.dashboard.window import DashboardWindow
+from monitor.link import CalibrationView, LimitsView, MarkerView
+from tests.helpers.screen_frames import ScriptedLink, alarm_view, attention, bed_state, state, stream_view, wave
+
+SIX = ("ECG", "EDA", "BVP", "EMG", "RESP", "SPO2")
+SIZES = [(1280, 800), (1920, 1080)]
+
+
+class Screen:
+    """A window with a scripted engine and a clock that the test moves."""
+
+    def __init__(self, qtbot: QtBot) -> None:
+        self.now = 1000.0
+        self.link = ScriptedLink()
+        self.window = DashboardWindow(link=self.link, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.window._timer.stop()
+        qtbot.addWidget(self.window)
+        self.window.close_without_asking = True
+        self.seq = 0
+
+    def see(self, k: int = 30, *, attentive: bool = True, flat: bool = False, **bed: object) -> None:
+        """A state and its samples arrive and are drawn; stream time is k + 0.2."""
+        self.seq += 1
+        self.now = 1000.0 + k + 0.2
+        given = bed_state(k=k, **{"modalities": SIX, **bed})
+        waves = tuple(wave(item.modality or "", k - 1.0, 1.0) for item in given.streams)
+        self.link.give(
+            state=state(given, seq=self.seq, t=k + 0.2),
+            waves=waves,
+            attention=attention(k, flat=flat) if attentive else None,
+        )
+        self.window.tick()
+        QApplication.processEvents()
+
+
+@pytest.fixture(scope="session")
+def dark(qapp: QApplication) -> None:
+    theme.apply(qapp)
+
+
+@pytest.fixture
+def screen(qtbot: QtBot, dark: None) -> Iterator[Screen]:
+    screen = Screen(qtbot)
+    screen.window.resize(1280, 800)
+    screen.window.show()
+    yield screen
+    theme.rescale(screen.window, 1.0)
+
+
+def texts(window: QWidget) -> list[str]:
+    """Everything that is written on the window now."""
+    return [
+        getattr(label, "full_text", "") or label.text() for label in window.findChildren(QLabel) if label.isVisible()
+    ]
+
+
+def cut_off(window: QWidget) -> list[str]:
+    """Labels and buttons that are smaller than what they say, or that stick out of the window."""
+    wrong = []
+    for widget in [*window.findChildren(QLabel), *window.findChildren(QPushButton)]:
+        if not widget.isVisible() or not widget.text():
+            continue
+        inside = window.rect().contains(widget.mapTo(window, widget.rect().bottomRight()))
+        wide = (
+            widget.fontMetrics().horizontalAdvance(widget.text())
+            if not (isinstance(widget, QLabel) and widget.wordWrap())
+            else 0
+        )
+        whole = getattr(widget, "full_text", widget.text()) == widget.text()
+        if not inside or wide > widget.width() or widget.fontMetrics().height() > widget.height() + 1 or not whole:
+            wrong.append(widget.text())
+    return wrong
+
+
+def ink(window: QWidget, widget: QWidget) -> int:
+    """Pixels of a widget that are not the panel's own colour."""
+    image = widget.grab().toImage()
+    background = image.pixel(image.width() - 1, 1)
+    return sum(image.pixel(x, y) != background for x in range(0, image.width(), 3) for y in range(0, image.height(), 3))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("what", ["calm", "alarming", "calibrating", "absent", "lost"])
+def test_nothing_is_cut_off(screen: Screen, size: tuple[int, int], what: str) -> None:
+    screen.window.resize(*size)
+    QApplication.processEvents()
+    changes: dict[str, object] = {
+        "calm": {},
+        "alarming": {"fast": 100.0, "alarms": (alarm_view(), alarm_view("unscorable"))},
+        "calibrating": {"calibration": CalibrationView(state="calibrating", valid_s=10.0, needed_s=120.0)},
+        "absent": {"fast": None, "absent": ("EDA:skin_temperature", "EDA:artefact", "ECG:warming_up")},
+        "lost": {},
+    }[what]
+    for k in (29, 30):
+        screen.see(k, **changes)
+    if what == "lost":
+        screen.now += 30.0
+        screen.window.tick()
+        QApplication.processEvents()
+    assert (screen.window.width(), screen.window.height()) == size
+    assert cut_off(screen.window) == []
+
+
+def test_what_this_is_and_whose_signals_these_are_always_stands_there(screen: Screen) -> None:
+    screen.see()
+    said = texts(screen.window)
+    assert words.BANNER in said
+    assert "SIMULATED SIGNALS" in said
+    assert any("trained on simulated patients" in text for text in said)
+    screen.see(31, provenance="replay")
+    assert "REPLAY" in texts(screen.window)
+    screen.see(32, provenance="live")
+    assert not {"REPLAY", "SIMULATED SIGNALS"} & set(texts(screen.window))
+
+
+def test_every_modality_has_a_trace_with_its_unit(screen: Screen) -> None:
+    for k in range(25, 31):
+        screen.see(k)
+    assert set(screen.window.waveforms.rows) == set(SIX)
+    said = " ".join(texts(screen.window.waveforms))
+    assert all(name in said for name in SIX)
+    assert all(unit in said for unit in ("mV", "µS", "a.u.", "%"))
+    rows = [screen.window.waveforms._rows[key] for key in SIX]
+    assert all(len(row._curve.getData()[0]) > 3 for row in rows)
+    assert all(row._curve.opts["pen"].widthF() <= 1 for row in rows)
+
+
+def test_attention_is_drawn_while_its_window_has_a_score_and_hidden_with_it(screen: Screen) -> None:
+    screen.see(30)
+    shade = screen.window.waveforms._rows["ECG"]._shade
+    assert shade.isVisible()
+    assert not screen.window.waveforms._rows["BVP"]._shade.isVisible()
+    assert "not a cause" in screen.window.attention.said
+    screen.see(31, attentive=False, absent=("EDA:flat",), fast=40.0)
+    screen.window.waveforms.draw(31.0)
+    assert not shade.isVisible()
+    assert "no score" in screen.window.attention.said
+
+
+def test_flat_attention_is_said_to_have_no_focus(screen: Screen) -> None:
+    screen.see(30, flat=True)
+    screen.see(31, flat=True)
+    assert not screen.window.waveforms._rows["ECG"]._shade.isVisible()
+    assert any("no focus on" in text for text in texts(screen.window.waveforms))
+
+
+def test_attention_of_another_session_is_not_shown(screen: Screen) -> None:
+    screen.see(30, session="s2")
+    assert not screen.window.waveforms._rows["ECG"]._shade.isVisible()
+
+
+def test_a_hollow_index_is_outlined(screen: Screen) -> None:
+    screen.see(30)
+    number = screen.window.index.number
+    filled = ink(screen.window, number)
+    bed = bed_state(k=31)
+    assert bed.index is not None
+    screen.see(31, index=bed.index.model_copy(update={"hollow": True}))
+    assert 0 < ink(screen.window, number) < 0.8 * filled
+    assert any("not calibrated" in text for text in texts(screen.window.index))
+    assert any("Pain alarms are off" in text for text in texts(screen.window.alarms))
+
+
+def test_a_click_on_the_pad_asks_and_the_entry_shows_when_it_is_confirmed(screen: Screen, qtbot: QtBot) -> None:
+    screen.see(30)
+    qtbot.mouseClick(screen.window.entries.pad.buttons[7], Qt.MouseButton.LeftButton)
+    assert ("nrs", {"value": 7.0}) in screen.link.asked
+    assert "Nothing entered" in screen.window.entries.last.full_text
+    screen.see(31, markers=(MarkerView(t=30.5, kind="nrs", text="", value=7.0, actor="nurse"),))
+    assert "NRS 7" in screen.window.entries.last.full_text
+
+
+@pytest.mark.parametrize(("keys", "value"), [("7", 7.0), ("10", 10.0), ("0", 0.0), ("12", 2.0), ("44", 4.0)])
+def test_a_score_from_the_keyboard_needs_enter(screen: Screen, qtbot: QtBot, keys: str, value: float) -> None:
+    screen.see(30)
+    pad = screen.window.entries.pad
+    pad.begin()
+    qtbot.keyClicks(pad, keys)
+    assert not [asked for asked in screen.link.asked if asked[0] == "nrs"]
+    qtbot.keyClick(pad, Qt.Key.Key_Return)
+    assert ("nrs", {"value": value}) in screen.link.asked
+
+
+def test_escape_forgets_a_typed_score(screen: Screen, qtbot: QtBot) -> None:
+    screen.see(30)
+    pad = screen.window.entries.pad
+    pad.begin()
+    qtbot.keyClicks(pad, "9")
+    qtbot.keyClick(pad, Qt.Key.Key_Escape)
+    pad.begin()
+    qtbot.keyClick(pad, Qt.Key.Key_Return)
+    assert not [asked for asked in screen.link.asked if asked[0] == "nrs"]
+
+
+def test_markers_take_the_text_along_and_a_note_needs_one(screen: Screen, qtbot: QtBot) -> None:
+    screen.see(30)
+    entries = screen.window.entries
+    qtbot.mouseClick(entries.buttons["note"], Qt.MouseButton.LeftButton)
+    assert not [asked for asked in screen.link.asked if asked[0] == "marker"]
+    entries.note.setText("  turned to the left  ")
+    qtbot.mouseClick(entries.buttons["movement"], Qt.MouseButton.LeftButton)
+    assert screen.link.asked[-1] == ("marker", {"kind": "movement", "text": "turned to the left"})
+    assert entries.note.text() == ""
+
+
+def test_an_alarm_is_acknowledged_from_its_line(screen: Screen, qtbot: QtBot) -> None:
+    screen.see(30, fast=78.0, alarms=(alarm_view(),))
+    qtbot.mouseClick(screen.window.alarms.button, Qt.MouseButton.LeftButton)
+    assert screen.link.asked[-1] == ("acknowledge", {"condition": "pain_severe"})
+    screen.see(31, fast=78.0, alarms=(alarm_view(presence="ack"),))
+    assert not screen.window.alarms.button.isVisible()
+    assert "acknowledged" in screen.window.alarms.text.full_text
+
+
+def test_a_bundle_is_chosen_by_the_engine_and_not_by_the_box(screen: Screen) -> None:
+    screen.see(30)
+    box = screen.window.header.bundles
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    assert screen.link.asked[-1] == ("choose_bundle", {"bundle": "crossmod-eda-bvp"})
+    assert box.currentText() == "crossmod-eda-ecg"
+    bundles = tuple(reversed(bed_state().bundles))
+    screen.see(31, bundles=bundles)
+    assert box.currentText() == "crossmod-eda-bvp"
+
+
+def test_pause_stops_the_traces_and_nothing_else(screen: Screen) -> None:
+    screen.see(30)
+    screen.window.header.pause.setChecked(True)
+    row = screen.window.waveforms._rows["ECG"]
+    before = row._curve.getData()[1].tolist()
+    screen.see(31, fast=66.0)
+    assert row._curve.getData()[1].tolist() == before
+    assert any("PAUSED" in text for text in texts(screen.window.waveforms))
+    assert screen.window.index.number.reading is not None
+    assert screen.window.index.number.reading.text == "66"
+    screen.window.header.pause.setChecked(False)
+    screen.see(32)
+    assert row._curve.getData()[1].tolist() != before
+
+
+def test_changed_limits_and_silent_sensors_are_said(screen: Screen) -> None:
+    screen.see(30, limits=LimitsView(moderate_on=40.0, severe_on=70.0, changed=("moderate_on",)))
+    assert "Limits changed from default" in screen.window.alarms.text.full_text
+    screen.see(31, streams=(stream_view("ECG", age_s=9.0), stream_view("EDA")))
+    assert any("no signal for 9 s" in text for text in texts(screen.window.quality))
+
+
+def test_a_refusal_is_told(screen: Screen) -> None:
+    screen.see(30)
+    screen.window.ask("recalibrate")
+    screen.link.give(replies=(screen.link.reply("recalibrate", ok=False, error="that cannot be"),))
+    screen.window.tick()
+    assert "recalibrate was not done: that cannot be" in screen.window.status.full_text
+
+
+def test_an_engine_of_another_version_is_told(screen: Screen) -> None:
+    screen.link.problem = "the engine speaks version 2 of the link, this reader 1"
+    screen.window.tick()
+    assert "speaks version 2" in screen.window.status.full_text
+
+
+@pytest.mark.parametrize(("answer", "closed"), [("No", False), ("Yes", True)])
+def test_closing_asks_where_it_would_stop_something(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, answer: str, closed: bool
+) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: getattr(QMessageBox.StandardButton, answer))
+    screen.window.close_without_asking = False
+    screen.window._started_here = "the engine"
+    assert screen.window.close() is closed
+    screen.window.close_without_asking = True
+
+
+def test_several_beds_are_looked_at_one_at_a_time(screen: Screen) -> None:
+    screen.see(30)
+    assert screen.link.watched == ("bed1", True)
+    two = state(bed_state(k=31), t=31.2).model_copy(
+        update={"beds": (bed_state(k=31), bed_state(k=31, bed="bed2", subject="P-002"))}
+    )
+    screen.link.give(state=two)
+    screen.window.tick()
+    screen.window.header.bed_chosen.emit("bed2")
+    screen.link.give(state=two)
+    screen.window.tick()
+    assert screen.link.watched == ("bed2", True)
+    assert any("P-002" in text for text in texts(screen.window.header))
