@@ -22,7 +22,7 @@ from monitor.config import BedSettings, StreamSettings
 from monitor.errors import BundleError, MonitorError
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore, Runner
-from monitor.sources.base import Recording
+from monitor.sources.base import Candidate, Recording
 from monitor.sources.mapping import Mapped, override, resolve
 from monitor.sources.replay import replay_chunks, replay_streams
 from monitor.types import Chunk, Command, Event, Float32Array, Score, StreamInfo
@@ -52,7 +52,7 @@ class Replay:
     def notes(self) -> tuple[str, ...]:
         """What a person should be told: how signals were mapped, which are not used, and what the reader noticed."""
         used = (f"{info.modality} from '{info.name}', {info.rate_hz:g} Hz, {info.unit}" for info in self.mapped.streams)
-        unused = (f"not used: '{candidate.channel or candidate.name}': {why}" for candidate, why in self.mapped.unused)
+        unused = (f"not used: '{_named(candidate)}': {why}" for candidate, why in self.mapped.unused)
         have = {info.modality for info in self.mapped.streams}
         lacking = (
             f"{bundle.spec.name} cannot score: the recording brings no {' and no '.join(missing)}"
@@ -60,6 +60,12 @@ class Replay:
             if (missing := [item.modality for item in bundle.spec.inputs if item.modality not in have])
         )
         return (*self.recording.notes, *used, *unused, *lacking)
+
+
+def _named(candidate: Candidate) -> str:
+    """The signal as `--map` takes it: by its name, and by its channel where that is another."""
+    own = candidate.channel in ("", candidate.name)
+    return candidate.name if own else f"{candidate.name}/{candidate.channel}"
 
 
 def prepare(
