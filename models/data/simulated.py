@@ -59,6 +59,7 @@ RATES_HZ: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         "ECG": (100.0, 130.0, 250.0, 256.0, 500.0, 512.0, 1000.0),
         "EDA": (4.0, 8.0, 15.5, 32.0, 100.0, 128.0),
         "BVP": (32.0, 64.0, 100.0, 128.0),
+        "EMG": (500.0, 512.0, 1000.0, 1024.0),
     }
 )
 """Sampling rates of devices in use; each subject draws one a modality."""
@@ -80,7 +81,9 @@ class Sitting:
     """Length."""
 
 
-def draw_sitting(part: str, number: int, modalities: Sequence[str]) -> Sitting:
+def draw_sitting(
+    part: str, number: int, modalities: Sequence[str], *, least_hz: Mapping[str, float] = MappingProxyType({})
+) -> Sitting:
     """Draw what a subject goes through; the same subject always goes through the same.
 
     Rest for calibration (20-120 s), then two trains of phasic pain, one moderate and one severe spell of tonic pain
@@ -91,9 +94,10 @@ def draw_sitting(part: str, number: int, modalities: Sequence[str]) -> Sitting:
         part: train, test or demo, as of `SyntheticPatient`.
         number: Which subject of the part.
         modalities: Signals.
+        least_hz: Sampling rates, by modality, below which the model refuses a device.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([_SEED, patient_seed(part, number)])))
-    rates = {modality: float(rng.choice(RATES_HZ[modality])) for modality in sorted(RATES_HZ)}
+    rng = _generator(part, number)
+    rates = _draw_rates(rng, _generator(part, number, 1), least_hz)
     calibration_s = float(np.round(20.0 * 6.0 ** rng.random()))
     never = rng.random() < _UNCALIBRATED_SHARE and all(MODALITY_UNITS[m] != "a.u." for m in modalities)
     rest_s = (30.0 if never else calibration_s) + float(rng.uniform(15.0, 35.0))
@@ -112,6 +116,30 @@ def draw_sitting(part: str, number: int, modalities: Sequence[str]) -> Sitting:
 
 
 _SEED: Final = 20
+
+
+def _generator(part: str, number: int, *more: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([_SEED, patient_seed(part, number), *more])))
+
+
+def _draw_rates(
+    rng: np.random.Generator, other: np.random.Generator, least_hz: Mapping[str, float]
+) -> dict[str, float]:
+    """A sampling rate for every modality.
+
+    What only some models need is drawn from `other`: what befalls a subject then does not depend on the model.
+    """
+    rates = {modality: float(rng.choice(RATES_HZ[modality])) for modality in ("BVP", "ECG", "EDA")}
+    for modality, choices in RATES_HZ.items():
+        least = least_hz.get(modality, 0.0)
+        if modality not in rates or rates[modality] < least:
+            rates[modality] = float(other.choice([rate for rate in choices if rate >= least]))
+    return rates
+
+
+def least_rates(inputs: Sequence[InputSpec]) -> dict[str, float]:
+    """The lowest sampling rate that each modality's device may have, in Hz."""
+    return {item.modality: item.min_rate_hz for item in inputs}
 
 
 def _draw_pain(rng: np.random.Generator, t: float) -> tuple[list[PainEpisode], float]:
@@ -271,18 +299,27 @@ def cut_sitting(sitting: Sitting, inputs: Sequence[InputSpec]) -> WindowSet:
     )
 
 
-def population_inputs(modalities: Sequence[str], *, part: str, numbers: Sequence[int]) -> tuple[InputSpec, ...]:
+def population_inputs(
+    modalities: Sequence[str], *, part: str, numbers: Sequence[int], rate_hz: float = 25.0, samples: int = 138
+) -> tuple[InputSpec, ...]:
     """The monitor's default inputs, with the median baseline of some subjects at rest as their fallback.
 
     Modalities in arbitrary units have no fallback.
 
+    Args:
+        modalities: Signals, in the order of the inputs.
+        part: train or test.
+        numbers: Which subjects.
+        rate_hz: Rate of the input grid.
+        samples: Points of a window.
+
     Raises:
         ValueError: If no subject could be calibrated.
     """
-    plain = tuple(default_input(modality) for modality in modalities)
+    plain = tuple(default_input(modality, rate_hz=rate_hz, samples=samples) for modality in modalities)
     found: dict[str, list[tuple[float, float, float]]] = {input_key(item): [] for item in plain}
     for number in numbers:
-        drawn = draw_sitting(part, number, modalities)
+        drawn = draw_sitting(part, number, modalities, least_hz=least_rates(plain))
         sitting = Sitting(
             patient=SyntheticPatient(
                 part=part, number=number, episodes=(), confounders=(), rates_hz=dict(drawn.patient.rates_hz)
@@ -309,7 +346,7 @@ def population_inputs(modalities: Sequence[str], *, part: str, numbers: Sequence
             continue
         center, spread, _ = np.median(np.array(values), axis=0)
         fallback = {"center": float(f"{center:.4g}"), "spread": float(f"{spread:.4g}")}
-        result.append(default_input(modality, fallback=fallback))  # type: ignore[arg-type]
+        result.append(default_input(modality, rate_hz=rate_hz, samples=samples, fallback=fallback))  # type: ignore[arg-type]
     return tuple(result)
 
 
@@ -354,5 +391,6 @@ def cohort(
     parts = []
     for number in numbers:
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, number])))
-        parts.append(choose_windows(cut_sitting(draw_sitting(part, number, modalities), inputs), per_class, rng))
+        sitting = draw_sitting(part, number, modalities, least_hz=least_rates(inputs))
+        parts.append(choose_windows(cut_sitting(sitting, inputs), per_class, rng))
     return join(parts)

@@ -17,6 +17,8 @@ from models.data.base import IntArray
 FloatArray = NDArray[np.float64]
 
 _SLOW: Final = frozenset({"eda"})
+_MUSCLE: Final = frozenset({"emg"})
+_LEAST: Final = 1e-3  # of the baseline's spread; keeps the logarithm finite
 _BEAT_INTERVAL_S: Final = (0.33, 1.5)
 
 
@@ -25,6 +27,7 @@ def features(inputs: Mapping[str, NDArray[np.float32]], rate_hz: float) -> Float
 
     Of skin conductance: net rise, range, spread, steepest rise and fall, rise in the second half. Of signals with
     beats: spread, mean size, its change from first to second half, mean steepness, heart rate and how regular it is.
+    Of muscle: logarithm of the spread, its change from first to second half, largest size.
 
     Args:
         inputs: (n, 1, samples) by input name.
@@ -38,6 +41,9 @@ def features(inputs: Mapping[str, NDArray[np.float32]], rate_hz: float) -> Float
         if name in _SLOW:
             columns += [x[:, -1] - x[:, 0], np.ptp(x, axis=1), x.std(axis=1), step.max(axis=1), step.min(axis=1)]
             columns += [x[:, -1] - x[:, half]]
+        elif name in _MUSCLE:
+            whole, first, second = (np.log(part.std(axis=1) + _LEAST) for part in (x, x[:, :half], x[:, half:]))
+            columns += [whole, second - first, np.abs(x).max(axis=1)]
         else:
             columns += [x.std(axis=1), np.abs(x).mean(axis=1), x[:, half:].std(axis=1) - x[:, :half].std(axis=1)]
             columns += [np.abs(step).mean(axis=1), *_heart(x, rate_hz)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from models.base import PainModel
@@ -38,6 +41,39 @@ _LIVE_ROWS: Final = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What is said of an architecture."""
+
+    what: str
+    maps: str
+    """How its attention maps are read."""
+
+
+_ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
+    {
+        "crossmod-transformer": _About(
+            what=(
+                'CrossMod-Transformer after its paper\'s Tables 1-3 (preset "tables"; the readings taken where the '
+                "paper contradicts itself are in `models/crossmod_transformer.py`)"
+            ),
+            maps="Rows are queries and sum to 1, mean over heads; `embedding.*` is signed and does not.",
+        ),
+        "mscn-se": _About(
+            what=(
+                "MSCN+SE after the public code of m-PainAttnNet: the signals joined along time in the order of the "
+                "table below, three branches of convolutions over 0.1 to 2 s, one squeeze-and-excitation block and one "
+                "linear layer (the quirks kept are in `models/painattnnet.py`)"
+            ),
+            maps=(
+                "The gates weigh channels of the network, neither signals nor times, and need not sum to 1. They come "
+                "from one hidden unit, so that all are exactly 0.5 where it is off: the block is then inactive."
+            ),
+        ),
+    }
+)
+
+
 def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int]) -> str:
     """Markdown text of the card.
 
@@ -48,6 +84,7 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
         windows: Windows by part (train, validation, calibration, test).
     """
     figures, calibration = spec.training.metrics, spec.calibration
+    about = _ABOUT[model.architecture]
     samples = spec.inputs[0].samples
     people = {part: len(codes) for part, codes in spec.training.subjects.items()}
     maps = "\n".join(
@@ -75,8 +112,7 @@ Every figure on this page is about simulated patients. None says anything about 
 
 ## What it is
 
-CrossMod-Transformer after its paper's Tables 1-3 (preset "tables"; the readings taken where the paper contradicts
-itself are in `models/crossmod_transformer.py`), with three classes: none 0, moderate 0.5, severe 1.
+{_wrapped(about.what + ", with three classes: none 0, moderate 0.5, severe 1.")}
 {model.parameter_count():,} parameters, {model.flops(samples) / 1e6:.0f} million operations a window (2 per
 multiply-accumulate).
 
@@ -94,7 +130,7 @@ Attention maps:
 |---|---|---|
 {maps}
 
-Rows are queries and sum to 1, mean over heads; `embedding.*` is signed and does not.
+{_wrapped(about.maps)}
 
 ## Data
 
@@ -147,6 +183,10 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 """
 
 
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120)
+
+
 def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
     value = figures[f"{prefix}.{key}"]
     return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
@@ -157,6 +197,8 @@ def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-a
 
 
 def _heart_note(spec: BundleSpec) -> str:
+    if any(item.modality == "EMG" for item in spec.inputs):
+        return ", and heart rate and muscle tone remain, which differ between subjects as well"
     if any(item.modality == "BVP" for item in spec.inputs):
         return ", and pulse amplitude and heart rate alone remain"
     return ", and heart rate alone remains, which differs more between subjects than pain moves it"
