@@ -260,8 +260,7 @@ class MqttOutput:
                     self._add_score(event, indices.get((event.epoch, event.k)))
             elif isinstance(event, AlarmEvent):
                 message = alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance)
-                cleared = event.presence is Presence.OFF
-                self._outbox.put(Letter(condition=event.condition, payload=encode(message), cleared=cleared))
+                self._outbox.put(Letter(condition=event.condition, payload=encode(message)))
         self._wake.set()
 
     def _add_score(self, score: Score, index: PainIndex | None) -> None:
@@ -286,7 +285,7 @@ class MqttOutput:
             if isinstance(content, dict) and content.get("presence") not in (None, Presence.OFF.value):
                 text = "The monitor was started anew; whether this still holds is not known yet."
                 ended = {**content, "presence": Presence.OFF.value, "t": self._clock.utc(), "text": text}
-                self._outbox.put(Letter(condition=condition, payload=encode(ended), cleared=True))
+                self._outbox.put(Letter(condition=condition, payload=encode(ended)))
         self._left_over = {}
 
     # -- what comes in ------------------------------------------------------------------------------------------------

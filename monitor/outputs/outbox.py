@@ -1,8 +1,8 @@
 """Alarms on their way to a broker that may be away: none is lost, and whoever missed the first hears the second. Pure.
 
 Every transition waits until the broker has confirmed it. After each new connection the newest state of every condition
-goes out again, since a broker that was replaced or killed may have forgotten what it had retained. A transition can
-therefore arrive twice; its `event_id`, `presence` and `t` are the same then.
+goes out again, since a broker that was replaced or killed may have forgotten what it had retained, be it that an alarm
+stands or that it has gone. A transition can therefore arrive twice; its `event_id`, `presence` and `t` are the same.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ class Letter:
 
     condition: str
     payload: bytes
-    cleared: bool
-    """It says that the condition has ended."""
 
 
 class Outbox:
@@ -70,5 +68,5 @@ class Outbox:
     def repeat(self) -> None:
         """A new connection: the newest state of each condition is to be sent again, behind what still waits."""
         for letter in self._newest.values():
-            if letter not in self._waiting and not letter.cleared:
+            if letter not in self._waiting:
                 self._waiting.append(letter)

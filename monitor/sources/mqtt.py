@@ -52,6 +52,8 @@ class MqttSource:
         self._halt = threading.Event()
         self._lock = threading.Lock()
         self._said: tuple[str, float] = ("", 0.0)
+        self.connected = False
+        """Whether the broker has confirmed the subscription to the bed's signals."""
 
     def open(self) -> None:
         """Start to connect; returns at once."""
@@ -137,7 +139,11 @@ class MqttSource:
         await connection.subscribe(bed_topic(self._bed.name, "signal", "+", "+"), qos=1)
         _LOGGER.info("bed %s: listening to %s", self._bed.name, where(self._settings))
         self._said = ("", 0.0)
-        await connection.until_lost_or(asyncio.get_running_loop().create_future(), None)
+        self.connected = True
+        try:
+            await connection.until_lost_or(asyncio.get_running_loop().create_future(), None)
+        finally:
+            self.connected = False
 
     async def _tick(self) -> None:
         while True:

@@ -156,9 +156,7 @@ class SignalTopics:
             return self._refuse(f"{device}/{written}", Refusal.TOPIC, error.what, arrival)
         signal = self._signal(device, modality)
         if signal is None:
-            return self._refuse(
-                f"{device}/{modality}", Refusal.TOPIC, "no [[bed.stream]] of this bed wants it", arrival
-            )
+            return self._unwanted(f"{device}/{modality}")
         if retained:
             return self._refuse(
                 signal.label, Refusal.RETAINED, "retained by the broker, so its age is unknown", arrival
@@ -383,12 +381,23 @@ class SignalTopics:
     # -- what is said -------------------------------------------------------------------------------------------------
 
     def _refuse(self, label: str, reason: Refusal, detail: str, now: float) -> list[Item]:
-        if (label, reason.value) not in self.refused and len(self.refused) >= MAX_COUNTERS:
-            label = "other topics"  # whoever invents topics must not fill our memory with their names
-        self.refused[label, reason.value] += 1
+        label = self._counted(label, reason)
         count = self.refused[label, reason.value]
         return self._say(label, StreamEventKind.REFUSED, f"{reason.value} (packet {count} of this kind): {detail}", now,
                          about=reason.value)  # fmt: skip
+
+    def _unwanted(self, label: str) -> list[Item]:
+        """Count a packet that nothing wants; no fault of anybody's, so it is said once and not as an event."""
+        label = self._counted(label, Refusal.TOPIC)
+        if self.refused[label, Refusal.TOPIC.value] == 1:
+            _LOGGER.info("bed %s, MQTT signal %s: no [[bed.stream]] wants it", self._bed, label)
+        return []
+
+    def _counted(self, label: str, reason: Refusal) -> str:
+        if (label, reason.value) not in self.refused and len(self.refused) >= MAX_COUNTERS:
+            label = "other topics"  # whoever invents topics must not fill our memory with their names
+        self.refused[label, reason.value] += 1
+        return label
 
     def _say(self, label: str, kind: StreamEventKind, detail: str, now: float, *, about: str = "") -> list[Item]:
         """Report something once, and again after `REPEAT_S` if it goes on."""
