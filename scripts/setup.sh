@@ -101,8 +101,8 @@ if ! "$python" -c 'import pylsl' >/dev/null 2>&1; then
 fi
 
 # The live tests of MQTT need a broker. Without one they are skipped, and on CI they fail.
-if [ "$level" = test ] && ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto >/dev/null 2>&1; then
-    apt_install mosquitto || echo "mosquitto is not installed: the live tests of MQTT are skipped" >&2
+if [ "$level" = test ] && ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto_pub >/dev/null 2>&1; then
+    apt_install mosquitto mosquitto-clients || echo "mosquitto is not installed: the live tests of MQTT are skipped" >&2
 fi
 
 printf '%s' "$runtime_stamp" >"$venv/.stamp-runtime"
