@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.bundle import Bundle, BundleSpec, load_bundle
-from monitor.config import BedSettings, Settings, StreamSettings, load_settings
+from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
 from monitor.errors import BundleError, ConfigError, Problem, SourceError
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import canonical_unit, convert, known_units
@@ -47,6 +47,15 @@ def check_config(path: Path) -> Checkup:
         problems += unusable(bed, [bundle.spec for bundle in bundles], key)
         notes += [_bundle_note(bed, bundle.spec) for bundle in bundles]
         notes += [_stream_note(bed, stream) for stream in bed.stream]
+    if settings.mqtt.host:
+        from monitor.sources.broker import password, tls_context
+
+        try:
+            tls_context(settings.mqtt)
+            password(settings.mqtt)
+        except SourceError as error:
+            problems.append(Problem("mqtt", str(error)))
+        notes.append(_broker_note(settings.mqtt))
     if problems:
         raise ConfigError(where=str(path), problems=problems)
     return Checkup(settings=settings, notes=tuple(notes))
@@ -115,7 +124,18 @@ def _bundle_note(bed: BedSettings, spec: BundleSpec) -> str:
     return f"bed {bed.name}: bundle {spec.name} {spec.version} is whole (trained on {spec.training.data})"
 
 
+def _broker_note(mqtt: MqttSettings) -> str:
+    secured = "over TLS" if mqtt.tls else "WITHOUT ENCRYPTION"
+    user = f"user '{mqtt.user}'" if mqtt.user else "no user name"
+    says = "publishes scores and alarms" if mqtt.publish else "publishes nothing"
+    return f"MQTT broker {mqtt.host}:{mqtt.port} {secured}, with {user}; the monitor {says} there"
+
+
 def _stream_note(bed: BedSettings, stream: StreamSettings) -> str:
+    if stream.source == "mqtt":
+        unit = stream.unit or "the unit that it states"
+        device = f"device '{stream.device}'" if stream.device else "the one device that sends it"
+        return f"bed {bed.name}: {stream.modality} over MQTT from {device}, in {unit}"
     parts = {"name": stream.name, "type": stream.type, "source_id": stream.source_id}
     found = ", ".join(f"{key} '{value}'" for key, value in parts.items() if value is not None)
     modality = stream.modality or "the modality that its name tells"

@@ -45,6 +45,7 @@ def test_every_pure_module_is_named(repository: Path, contracts: dict[str, dict[
         ("monitor/engine.py", "import zmq", "ZeroMQ only"),
         ("monitor/sources/base.py", "import monitor.alarm", "Sources know nothing"),
         ("monitor/cli/live.py", "import pylsl", "pylsl only"),
+        ("monitor/outputs/mqtt.py", "import aiomqtt", "MQTT only"),
         ("monitor/dashboard/main.py", "import monitor.engine", "A dashboard knows"),
         ("models/base.py", "import monitor.types", "Architectures know neither"),
         ("models/data/anything.py", "import export", "never the engine"),
