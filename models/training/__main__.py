@@ -19,7 +19,7 @@ def main(
     bundle: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write into.")] = Path("build/bundles"),
 ) -> None:
-    """Train the shipped bundles on simulated patients: about half an hour of one core for each."""
+    """Train the shipped bundles on simulated patients: about a quarter of an hour of one core for each."""
     names = bundle or list(SHIPPED)
     if unknown := [name for name in names if name not in SHIPPED]:
         raise typer.BadParameter(f"no shipped bundle {unknown[0]!r}; there are {', '.join(SHIPPED)}")

@@ -24,6 +24,8 @@ _ROWS: Final = (
     ("AUC, none against severe, responders only", "responders.auc_none_severe"),
 )
 
+_CLEARLY_BETTER: Final = 0.05
+"""Difference in balanced accuracy, about two standard errors for some hundreds of windows."""
 _CONFOUNDED: Final = "confounders.share_that_reach_50"
 _SPELLS: Final = "severe_tonic.spells"
 _LIVE_ROWS: Final = (
@@ -113,8 +115,8 @@ Every figure on this page is about simulated patients. None says anything about 
 ## What it is
 
 {_wrapped(about.what + ", with three classes: none 0, moderate 0.5, severe 1.")}
-{model.parameter_count():,} parameters, {model.flops(samples) / 1e6:.0f} million operations a window (2 per
-multiply-accumulate).
+{model.parameter_count():,} parameters, {model.flops(samples) / 1e6:.0f} million operations a window, at 2 per
+multiply-accumulate.
 
 Windows of {samples} points at {spec.inputs[0].rate_hz:g} Hz, filtered and scaled by the monitor's own pipeline:
 
@@ -159,6 +161,8 @@ Windows drawn with equal classes; beside the model, logistic regression on a few
 Confusion (rows true: none, moderate, severe): `{figures["test.confusion"]}`; logistic regression:
 `{figures["baseline.confusion"]}`.
 
+{_verdict(figures)}
+
 Temperature {calibration.temperature:g}, fitted on {people["calibration"]} further subjects; calibration error there
 {calibration.ece:.3f}.
 
@@ -190,6 +194,13 @@ def _wrapped(text: str) -> str:
 def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
     value = figures[f"{prefix}.{key}"]
     return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+
+
+def _verdict(figures: Mapping[str, float | str]) -> str:
+    ahead = float(figures["test.balanced_accuracy"]) - float(figures["baseline.balanced_accuracy"])
+    if ahead < _CLEARLY_BETTER:
+        return "On these data the deep model is **not clearly better than logistic regression**."
+    return "On these data the deep model is better than logistic regression."
 
 
 def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-arg]

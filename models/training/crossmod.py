@@ -29,7 +29,7 @@ _FUSION: Final = FitSettings(epochs=8, milestone=6, batch=32, limit_s=480.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of the four kinds of stage; together some 12 minutes of one core for 2,400 windows."""
+    """Settings of the stages; together some 12 minutes of one core for 2,400 windows."""
 
     fcn: FitSettings = _FCN
     alstm: FitSettings = _ALSTM

@@ -17,7 +17,7 @@ from models.data.simulated import MODERATE, NONE, READ_S, SEVERE, Sitting, draw_
 from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
-from monitor.scoring.scorer import RawScore
+from monitor.scoring.scorer import RawScore, Runner
 from monitor.types import Float32Array, PainIndex, Score
 
 CALM: Final = 35.0
@@ -68,16 +68,16 @@ class Course:
         return self.fast[(self.t >= start) & (self.t < end)]
 
 
-def follow(model: PainModel, spec: BundleSpec, sitting: Sitting) -> Course:
+def follow(runner: Runner, spec: BundleSpec, sitting: Sitting) -> Course:
     """Score a whole sitting live.
 
     Args:
-        model: Trained.
+        runner: Runs the model.
         spec: Its bundle's specification; the temperature counts.
         sitting: The subject.
     """
     bed = BedSettings(name="followed", bundles=(spec.name,), calibration_s=sitting.calibration_s)
-    pipeline = Pipeline(bed=bed, bundles=[spec], runner=TorchRunner(model), session=uuid.UUID(int=sitting.patient.seed))
+    pipeline = Pipeline(bed=bed, bundles=[spec], runner=runner, session=uuid.UUID(int=sitting.patient.seed))
     events = list(play(sitting, pipeline, [item.modality for item in spec.inputs]))
     stands = [e for e in events if isinstance(e, PainIndex) and e.fast is not None and not e.hollow]
     scored = [e for e in events if isinstance(e, Score) and e.probabilities and e.calibration == "subject"]

@@ -62,7 +62,10 @@ class FitResult:
     train_loss: tuple[float, ...]
     """By epoch."""
     validation_loss: tuple[float, ...]
+    best_loss: float
+    """Validation loss of the weights that were kept."""
     best_epoch: int
+    """Counted from 0."""
     seconds: float
     """Processor time."""
     limited: bool
@@ -112,6 +115,10 @@ def fit(
     optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [settings.milestone], gamma=0.1)
 
+    def judge() -> float:
+        logits = predict(forward, module, validation.inputs)
+        return float(functional.cross_entropy(logits, validation.labels, weight=weights))
+
     best = float("inf"), -1
     kept = copy.deepcopy(module.state_dict())
     losses: list[float] = []
@@ -130,8 +137,7 @@ def fit(
             total += float(loss.detach()) * len(rows)
         schedule.step()
         losses.append(total / len(train))
-        logits = predict(forward, module, validation.inputs)
-        validations.append(float(functional.cross_entropy(logits, validation.labels, weight=weights)))
+        validations.append(judge())
         if not (losses[-1] < float("inf") and validations[-1] < float("inf")):
             raise ValueError(f"the loss of epoch {epoch} is not finite")
         if validations[-1] < best[0]:
@@ -150,6 +156,7 @@ def fit(
     return FitResult(
         train_loss=tuple(losses),
         validation_loss=tuple(validations),
+        best_loss=best[0],
         best_epoch=best[1],
         seconds=time.process_time() - started,
         limited=limited,

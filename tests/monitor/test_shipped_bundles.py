@@ -1,0 +1,179 @@
+"""The bundles that come with the monitor: whole, honest about themselves, and doing what they are for."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from functools import cache
+
+import numpy as np
+import pytest
+
+from monitor.bundle import Bundle, load_bundle, shipped_bundles
+from monitor.config import BedSettings
+from monitor.pipeline import Pipeline
+from monitor.scoring.session import OnnxRunner
+from monitor.sources.synthetic import PainEpisode, SyntheticPatient, patient_chunks
+from monitor.types import MODALITY_UNITS, Chunk, Event, PainIndex, Provenance, Score, StreamInfo, snap
+
+SHIPPED = {"crossmod-eda-bvp": ("EDA", "BVP"), "crossmod-eda-ecg": ("EDA", "ECG")}
+EACH = pytest.mark.parametrize("name", sorted(SHIPPED))
+CODES_BY_PART = {"train": "train", "validation": "train", "calibration": "train", "test": "test", "live": "test"}
+
+
+@cache
+def runner(name: str) -> OnnxRunner:
+    return OnnxRunner([load_bundle(name)])
+
+
+def windows(bundle: Bundle, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {i.name: rng.standard_normal((1, i.samples)).astype(np.float32) for i in bundle.spec.inputs}
+
+
+def live(name: str, patient: SyntheticPatient, seconds: float) -> list[Event]:
+    """A patient through the real pipeline and the shipped graph."""
+    bundle = load_bundle(name)
+    bed = BedSettings(name="bed1", bundles=(name,), calibration_s=20.0)
+    pipeline = Pipeline(bed=bed, bundles=[bundle.spec], runner=runner(name), session=uuid.UUID(int=1))
+    events: list[Event] = []
+    for modality in SHIPPED[name]:
+        info = StreamInfo(
+            key=modality,
+            bed="bed1",
+            modality=modality,
+            name=modality,
+            unit=MODALITY_UNITS[modality],
+            rate_hz=patient.rate_hz(modality),
+            source="synthetic",
+            provenance=Provenance.SIMULATED,
+            origin=0.0,
+        )
+        events += pipeline.open_stream(info, 0.0)
+    for piece in patient_chunks(patient, SHIPPED[name], seconds=seconds, chunk_s=1.0):
+        events += pipeline.feed(
+            Chunk(
+                stream=piece.modality,
+                samples=piece.samples,
+                stamps=snap(piece.stamps),
+                arrival=float(snap(piece.due_s)),
+            )
+        )
+    return events
+
+
+def test_exactly_these_are_shipped() -> None:
+    assert set(SHIPPED) <= set(shipped_bundles())
+
+
+@EACH
+def test_a_shipped_bundle_is_whole_and_small(name: str) -> None:
+    bundle = load_bundle(name)  # verifies every hash
+    size = sum(path.stat().st_size for path in bundle.path.iterdir())
+    assert size < 40 * 2**20
+    assert {path.name for path in bundle.path.iterdir()} == {"model.onnx", "explain.onnx", "model.json", "card.md"}
+    assert tuple(item.modality for item in bundle.spec.inputs) == SHIPPED[name]
+
+
+@EACH
+def test_it_says_that_it_was_trained_on_simulated_patients(name: str) -> None:
+    spec = load_bundle(name).spec
+    assert (spec.weights.backbone, spec.weights.head, spec.weights.alarm_eligible) == ("simulated", "simulated", True)
+    assert "simulated" in spec.training.data
+    assert "Research use only" in spec.intended_use
+    assert spec.target == "pain"
+    assert [(item.name, item.level) for item in spec.classes] == [("none", 0.0), ("moderate", 0.5), ("severe", 1.0)]
+    assert spec.calibration.prior == pytest.approx([1 / 3] * 3)
+
+
+@EACH
+def test_its_subjects_are_disjoint_and_come_from_the_right_seeds(name: str) -> None:
+    subjects = load_bundle(name).spec.training.subjects
+    assert set(subjects) == set(CODES_BY_PART)
+    codes = [code for part in subjects.values() for code in part]
+    assert len(set(codes)) == len(codes)
+    for part, seeds in CODES_BY_PART.items():
+        assert all(code.startswith(f"sim-{seeds}-") for code in subjects[part])
+    assert load_bundle(name).spec.calibration.subjects == subjects["calibration"]
+
+
+@EACH
+def test_the_card_says_what_model_json_says(name: str) -> None:
+    bundle = load_bundle(name)
+    card, figures = (bundle.path / bundle.spec.card).read_text(encoding="utf-8"), bundle.spec.training.metrics
+    assert card.startswith(f"# {name} {bundle.spec.version}\n")
+    assert "Trained on simulated patients" in card
+    assert bundle.spec.intended_use in card
+    assert f"{bundle.spec.parameters:,} parameters" in card
+    assert str(figures["test.confusion"]) in card
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    for text, key in (("| Balanced accuracy |", "balanced_accuracy"), ("| Macro F1 |", "macro_f1")):
+        (row,) = [line for line in rows if line.startswith(text)]
+        assert row == f"{text} {figures[f'test.{key}']:.3g} | {figures[f'baseline.{key}']:.3g} |"
+    for part, codes in bundle.spec.training.subjects.items():
+        assert part == "live" or any(line.startswith(f"| {part} | {len(codes)} |") for line in rows)
+
+
+@EACH
+def test_its_figures_agree_with_each_other(name: str) -> None:
+    spec = load_bundle(name).spec
+    figures = spec.training.metrics
+    for model in ("test", "baseline"):
+        matrix = np.array([row.split() for row in str(figures[f"{model}.confusion"]).split(" | ")], dtype=int)
+        recalls = matrix.diagonal() / matrix.sum(axis=1)
+        assert figures[f"{model}.accuracy"] == pytest.approx(matrix.trace() / matrix.sum(), abs=1e-4)
+        assert figures[f"{model}.balanced_accuracy"] == pytest.approx(recalls.mean(), abs=1e-4)
+    assert len(spec.calibration.bins) == 15
+    error = sum(n * abs(mean - share) for mean, share, n in spec.calibration.bins)
+    assert spec.calibration.ece == pytest.approx(error / sum(n for *_, n in spec.calibration.bins), abs=1e-3)
+
+
+@EACH
+def test_its_graphs_agreed_with_torch_within_the_bound(name: str) -> None:
+    parity = load_bundle(name).spec.parity
+    assert parity["batches"] == "1, 3, 8"
+    for weights in ("fill", "shipped"):
+        assert float(parity[f"{weights}.worst_over_bound"]) <= 1.0
+        assert {f"{weights}.{what}" for what in ("logits", "features", "attention")} <= set(parity)
+    noticed, _, all_of_them, _ = str(parity["mutations"]).split()
+    assert noticed == all_of_them != "0"
+    assert float(parity["mutations.weakest_over_bound"]) > 1.0
+
+
+@EACH
+def test_its_graphs_give_scores_and_the_maps_that_it_lists(name: str) -> None:
+    bundle = load_bundle(name)
+    inputs = windows(bundle)
+    raw = runner(name).score(name, inputs)
+    assert raw.logits.shape == (3,)
+    assert np.isfinite(raw.logits).all()
+    maps = runner(name).explain(name, inputs)
+    assert {key: value.shape for key, value in maps.items()} == {a.name: a.shape for a in bundle.spec.attention}
+    for attention in bundle.spec.attention:
+        if attention.kind != "embedding":
+            np.testing.assert_allclose(maps[attention.name].sum(axis=-1), 1.0, rtol=1e-4)
+
+
+@EACH
+def test_severe_pain_of_a_held_out_responder_raises_the_index(name: str) -> None:
+    pain = PainEpisode.tonic(70.0, 40.0, 1.0)
+    rest, during = [], []
+    for number in (200, 201, 202):
+        assert f"sim-test-{number:04d}" not in str(load_bundle(name).spec.training.subjects)
+        patient = SyntheticPatient(part="test", number=number, episodes=[pain], confounders=(), responder=True)
+        events = live(name, patient, 105.0)
+        fast = [(e.t_end, e.fast) for e in events if isinstance(e, PainIndex) and e.fast is not None and not e.hollow]
+        rest += [value for t, value in fast if t < 70.0]
+        during += [value for t, value in fast if 82.0 <= t < 102.0]
+        scored = [e for e in events if isinstance(e, Score) and not e.absent]
+        assert len(scored) > 50
+        assert all(e.provenance is Provenance.SIMULATED for e in scored)
+    assert np.median(rest) < 45.0
+    assert np.median(during) > np.median(rest) + 15.0
+
+
+def test_model_json_is_plain_json() -> None:
+    for name in SHIPPED:
+        text = (load_bundle(name).path / "model.json").read_text(encoding="utf-8")
+        assert "NaN" not in text
+        assert json.loads(text)["name"] == name
