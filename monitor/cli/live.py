@@ -137,9 +137,9 @@ def stream(
 
         pain-monitor stream synthetic --mqtt broker.example --tls-ca ca.crt --user gateway-bed1 --bed bed1
 
-    Over LSL it waits for a listener before the first sample; over MQTT, for the broker. It ends with the recording or
-    on Ctrl-C, and announces the start of the window grid, so that scores equal those of `pain-monitor replay` of the
-    same file.
+    Over LSL it waits for a listener before the first sample; over MQTT nobody can tell whether one is there, and it
+    begins when the broker has taken it (docs/mqtt.md). It ends with the recording or on Ctrl-C, and announces the start
+    of the window grid, so that scores equal those of `pain-monitor replay` of the same file.
     """
     if lsl == bool(mqtt):
         raise typer.BadParameter("say how to play it: --lsl, or --mqtt HOST", param_hint="--lsl / --mqtt")

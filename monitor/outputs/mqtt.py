@@ -247,7 +247,7 @@ class MqttOutput:
         said, said_at = self._said
         if str(error) != said or now - said_at >= _REPEAT_S:
             self._said = (str(error), now)
-            _LOGGER.warning("bed %s: nothing is published: %s It is tried again.", self._bed, error)
+            _LOGGER.warning("bed %s: nothing is published: %s (it is tried again)", self._bed, error)
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 

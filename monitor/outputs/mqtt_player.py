@@ -120,6 +120,7 @@ class _Gateway:
     connection: Connection | None = None
     up: asyncio.Event = field(default_factory=asyncio.Event)
     unsent: int = 0
+    said: str = ""
 
     async def run(self, packets: Iterable[Packet]) -> float:
         keeper = asyncio.create_task(self._keep(), name="mqtt-gateway")
@@ -146,7 +147,7 @@ class _Gateway:
         await connection.echo(proof)
         if self.unsent:
             _LOGGER.warning("%s is back; %d packets were not sent", where(self.broker), self.unsent)
-        self.connection, self.unsent = connection, 0
+        self.connection, self.unsent, self.said = connection, 0, ""
         self.up.set()
         try:
             await connection.until_lost_or(asyncio.get_running_loop().create_future(), None)
@@ -156,7 +157,9 @@ class _Gateway:
     def _lost(self, error: BrokerError) -> None:
         if not self.up.is_set():
             raise error
-        _LOGGER.warning("%s", error)
+        if str(error) != self.said:
+            self.said = str(error)
+            _LOGGER.warning("%s (it is tried again)", error)
 
     async def _wait_for_broker(self, keeper: asyncio.Task[None]) -> bool:
         up = asyncio.create_task(self.up.wait())

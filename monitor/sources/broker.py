@@ -34,7 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 _PAHO_LOGGER = logging.getLogger(f"{__name__}.paho")
 _PAHO_LOGGER.setLevel(logging.ERROR)
 
-BACKOFF_S: Final = (0.5, 15.0)
+BACKOFF_S: Final = (0.5, 8.0)
 """First and longest pause before the next attempt; each is drawn evenly from zero up to twice the one before."""
 HEALTHY_S: Final = 30.0
 """A connection that held for so long starts the pauses anew."""

@@ -165,7 +165,7 @@ class MqttSource:
         if str(error) == said and now - said_at < REPEAT_S:
             return
         self._said = (str(error), now)
-        _LOGGER.warning("bed %s: %s It is tried again.", self._bed.name, error)
+        _LOGGER.warning("bed %s: %s (it is tried again)", self._bed.name, error)
         self._mailbox.put(
             StreamEvent(bed=self._bed.name, stream=self.name, kind=StreamEventKind.SEARCHING, t=now, detail=str(error))
         )

@@ -355,7 +355,7 @@ def test_commands_are_carried_out_once_and_answered_to_their_user(broker: Broker
         nurse.publish(mine, json.dumps({"t": time.time(), "id": "5", "action": "nrs"}).encode(), retain=True)
         wait_until(lambda: len(done) == 2)
     done.clear()
-    with published(broker, output(broker, request)), PlainClient(broker.settings("nurse"), reply) as nurse:
+    with PlainClient(broker.settings("nurse"), reply) as nurse, published(broker, output(broker, request)):
         wait_until(lambda: any(item["reason"] == "retained" for item in said_on(nurse, reply) if not item["ok"]))
         assert not done
 
