@@ -17,6 +17,7 @@ from pathlib import Path
 from monitor.config import MqttSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 USERS = ("monitor", "gateway-bed1", "station", "nurse")
 
 
@@ -103,7 +104,7 @@ class Broker:
         certs.mkdir()
         make_authority(certs / "ca.key", certs / "ca.crt")
         (certs / "san.cnf").write_text("subjectAltName=DNS:localhost\n", encoding="utf-8")
-        _openssl(certs, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key",
+        _openssl(certs, "req", *_NEW_KEY, "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key",
                  "-out", "server.csr")  # fmt: skip
         _openssl(certs, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
                  "-days", "2", "-extfile", "san.cnf", "-out", "server.crt")  # fmt: skip
@@ -124,7 +125,7 @@ class Broker:
 
 def make_authority(key: Path, certificate: Path) -> None:
     """Make a certificate authority."""
-    _openssl(key.parent, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=test CA",
+    _openssl(key.parent, "req", "-x509", *_NEW_KEY, "-nodes", "-days", "2", "-subj", "/CN=test CA",
              "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
              "-keyout", str(key), "-out", str(certificate))  # fmt: skip
 
