@@ -179,7 +179,8 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 - A window of 5.5 s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
   minute{_heart_note(spec)}. Non-responders look like rest, whatever they feel.
 - Startle and effort resemble pain. The index after them is not a finding.
-- Without calibration the population's statistics stand in, the index is drawn hollow and pain alarms are off.
+{_signal_note(spec)}- Without calibration the population's statistics stand in; the index is drawn hollow and pain
+  alarms are off.
 
 ## Intended use
 
@@ -205,6 +206,15 @@ def _verdict(figures: Mapping[str, float | str]) -> str:
 
 def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-arg]
     return "none" if values is None else f"{values['center']:g}, {values['spread']:g}"
+
+
+def _signal_note(spec: BundleSpec) -> str:
+    if any(item.modality == "BVP" for item in spec.inputs):
+        return (
+            "- The simulated pulse has one form. Wrist sensors give others, and an amplitude that wanders after the\n"
+            "  baseline was taken: on some wrist recordings of stress tests the index stands near 100 throughout.\n"
+        )
+    return ""
 
 
 def _heart_note(spec: BundleSpec) -> str:
