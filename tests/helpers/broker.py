@@ -18,7 +18,8 @@ from monitor.config import MqttSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-USERS = ("monitor", "gateway-bed1", "station", "nurse")
+USERS = ("monitor", "gateway-bed1", "station", "nurse", "guest")
+"""Those of the shipped access list, and one that it does not know."""
 
 
 class Broker:

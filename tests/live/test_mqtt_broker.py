@@ -227,6 +227,7 @@ def test_a_client_without_rights_reads_and_changes_nothing(broker: Broker) -> No
         Reader(source(broker.settings())) as reader,
         PlainClient(broker.settings("station"), "pain/v1/#") as station,
         PlainClient(broker.settings("nurse"), "pain/v1/#") as nurse,
+        PlainClient(broker.settings("guest"), "pain/v1/#") as guest,
         PlainClient(broker.settings("gateway-bed1"), "pain/v1/#") as gateway,
         PlainClient(broker.settings("monitor"), "pain/v1/+/command/+", "pain/v1/+/signal/+/+") as monitor,
     ):
@@ -236,6 +237,10 @@ def test_a_client_without_rights_reads_and_changes_nothing(broker: Broker) -> No
         gateway.publish("pain/v1/bed2/signal/wrist-7/EDA", encode_cbor(packet(0, first=first)))
         gateway.publish("pain/v1/bed1/score", b"{}")
         station.publish("pain/v1/bed1/alarm/pain_severe", b"{}", retain=True)
+        for nobody, name in ((station, "station"), (gateway, "gateway-bed1"), (guest, "guest"), (guest, "nurse")):
+            nobody.publish(f"pain/v1/bed1/command/{name}", b"{}")
+        guest.publish(SIGNAL, encode_cbor(packet(0, first=first)))
+        guest.publish("pain/v1/bed1/score", b"{}")
         nurse.publish("pain/v1/bed1/command/doctor", b"{}")
         nurse.publish("pain/v1/bed1/command/nurse", b"{}")
         gateway.publish(SIGNAL, encode_cbor(packet(1, first=first)))
@@ -243,6 +248,7 @@ def test_a_client_without_rights_reads_and_changes_nothing(broker: Broker) -> No
         assert {message.topic for message in monitor.messages} == {"pain/v1/bed1/command/nurse", SIGNAL}
         assert not station.messages
         assert not nurse.messages
+        assert not guest.messages
         assert {message.topic for message in gateway.messages} <= {"pain/v1/bed1/selfcheck"}
 
 

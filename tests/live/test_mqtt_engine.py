@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from monitor.session_reader import SessionReader
 from monitor.session_verify import verify
 from monitor.sources.synthetic import SyntheticPatient
 from monitor.store import list_sessions
-from monitor.types import Provenance
+from monitor.types import Marker, Provenance
 from tests.helpers.broker import Broker
 from tests.helpers.mqtt_client import PlainClient
 from tests.helpers.scripted import wait_until
@@ -108,10 +109,19 @@ def test_the_daemon_scores_what_comes_over_mqtt_as_replay_does(cli: Any, broker:
     to_broker = ["--mqtt", f"localhost:{broker.port}", "--tls-ca", str(broker.ca_file)]
     gateway = ["--user", "gateway-bed1", "--password-file", str(broker.password_file("gateway-bed1"))]
 
-    with PlainClient(broker.settings("station"), "pain/v1/bed1/#") as station:
+    reply = "pain/v1/bed1/reply/nurse"
+    with (
+        PlainClient(broker.settings("station"), "pain/v1/bed1/#") as station,
+        PlainClient(broker.settings("nurse"), reply) as nurse,
+    ):
         daemon = cli("daemon", str(config), "--json")
         wait_until(lambda: bool(station.on("pain/v1/bed1/status")), 60.0)
         player = cli("stream", str(recording), "--rate", str(RATE), *to_broker, *gateway, "--device", "wrist-7")
+        wait_until(lambda: bool(station.on("pain/v1/bed1/score")), 30.0)
+        command = {"id": "1", "t": time.time(), "action": "marker", "args": {"kind": "stimulus", "text": "thermode on"}}
+        nurse.publish("pain/v1/bed1/command/nurse", json.dumps(command).encode())
+        wait_until(lambda: bool(nurse.on(reply)))
+        assert said_on(nurse, reply)[0]["ok"]
         _, said = player.communicate(timeout=SECONDS + 60)
         assert player.returncode == 0, said
         daemon.send_signal(signal.SIGTERM)
@@ -130,6 +140,7 @@ def test_the_daemon_scores_what_comes_over_mqtt_as_replay_does(cli: Any, broker:
     result = verify(path, runner_factory=OnnxRunner)
     assert result.difference_count == 0, result.differences
     with SessionReader(path) as reader:
+        assert [(m.kind, m.text, m.actor) for m in reader.events(Marker)] == [("stimulus", "thermode on", "mqtt:nurse")]
         infos = [item.info for item in reader.streams()]
         assert {info.provenance for info in infos} == {Provenance.REPLAY}
         assert {info.key for info in infos} == {"mqtt:wrist-7/ECG", "mqtt:wrist-7/EDA"}
