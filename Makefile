@@ -12,7 +12,7 @@
 
 PY := .venv/bin/python
 ARGS ?=
-BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp
+BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp mscn-se-eda-ecg-emg
 export PYTHON TORCH_INDEX
 
 help:

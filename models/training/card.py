@@ -214,6 +214,11 @@ def _signal_note(spec: BundleSpec) -> str:
             "- The simulated pulse has one form. Wrist sensors give others, and an amplitude that wanders after the\n"
             "  baseline was taken: on some wrist recordings of stress tests the index stands near 100 throughout.\n"
         )
+    if any(item.modality == "EMG" for item in spec.inputs):
+        return (
+            "- Muscles tense for many reasons: whoever moves, speaks or shivers is not in pain for that. "
+            "The simulated EMG\n  has neither heartbeats of the trunk nor electrodes that move in it.\n"
+        )
     return ""
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
 from models.base import PainModel
-from models.data.simulated import MODERATE, NONE, READ_S, SEVERE, Sitting, draw_sitting, play
-from monitor.bundle import BundleSpec
+from models.data.simulated import MODERATE, NONE, READ_S, SEVERE, Sitting, draw_sitting, least_rates, play
+from monitor.bundle import BundleSpec, InputSpec
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore, Runner
@@ -90,12 +90,13 @@ def follow(runner: Runner, spec: BundleSpec, sitting: Sitting) -> Course:
     )
 
 
-def calibrated_sittings(part: str, first: int, count: int, modalities: Sequence[str]) -> list[Sitting]:
+def calibrated_sittings(part: str, first: int, count: int, inputs: Sequence[InputSpec]) -> list[Sitting]:
     """The first `count` sittings from subject `first` on in which a baseline is taken."""
+    modalities = [item.modality for item in inputs]
     sittings: list[Sitting] = []
     number = first
     while len(sittings) < count:
-        sitting = draw_sitting(part, number, modalities)
+        sitting = draw_sitting(part, number, modalities, least_hz=least_rates(inputs))
         if sitting.calibration_s < sitting.seconds / 2:
             sittings.append(sitting)
         number += 1

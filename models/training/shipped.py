@@ -13,15 +13,19 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from models.base import PainModel
 from models.checkpoint import save_checkpoint
 from models.crossmod_transformer import CrossModTransformer
 from models.data.base import WindowSet
 from models.data.simulated import CLASSES, cohort, population_inputs, unscored_spec
+from models.painattnnet import MSCNSE
+from models.registry import create_model
 from models.training.baseline import features, fit_baseline
 from models.training.card import write_card
 from models.training.crossmod import Recipe, Signals, train_crossmod
+from models.training.end_to_end import train_end_to_end
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
-from models.training.loop import predict
+from models.training.loop import FitResult, FitSettings, predict
 from models.training.metrics import calibration_error, classification, fit_temperature, softmax
 from monitor.bundle import CalibrationSpec, TrainingSpec, WeightsSpec
 from monitor.sources.synthetic import SyntheticPatient
@@ -47,8 +51,11 @@ class Cohort:
 class ShippedModel:
     """One bundle to build."""
 
-    modalities: tuple[str, str]
+    modalities: tuple[str, ...]
     title: str
+    architecture: str = CrossModTransformer.architecture
+    rate_hz: float = 25.0
+    samples: int = 138
     version: str = "0.1.0"
     seed: int = 20
     baseline_subjects: range = range(30)
@@ -62,7 +69,8 @@ class ShippedModel:
     live_first: int = 100
     live_subjects: int = 12
     """Held-out subjects, from this number of the test part on, whose whole sittings are scored live."""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe | FitSettings = field(default_factory=Recipe)
+    """In stages, or as one."""
 
 
 SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
@@ -72,6 +80,14 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
         ),
         "crossmod-eda-bvp": ShippedModel(
             modalities=("EDA", "BVP"), title="CrossMod-Transformer on skin conductance and blood volume pulse"
+        ),
+        "mscn-se-eda-ecg-emg": ShippedModel(
+            modalities=("EDA", "ECG", "EMG"),
+            title="MSCN+SE on skin conductance, ECG and EMG",
+            architecture=MSCNSE.architecture,
+            rate_hz=512.0,
+            samples=2816,
+            recipe=FitSettings(epochs=6, milestone=3, learning_rate=1e-3),
         ),
     }
 )
@@ -88,7 +104,9 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
     started = time.process_time()
     plan = model_of or SHIPPED[name]
     _log.info("%s: cutting windows", name)
-    inputs = population_inputs(plan.modalities, part="train", numbers=plan.baseline_subjects)
+    inputs = population_inputs(
+        plan.modalities, part="train", numbers=plan.baseline_subjects, rate_hz=plan.rate_hz, samples=plan.samples
+    )
     sets = {
         part: cohort(inputs, part=c.part, numbers=c.numbers, per_class=c.per_class, seed=plan.seed)
         for part, c in _cohorts(plan).items()
@@ -97,8 +115,8 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
         _log.info("%s: %d windows, %s by class", part, len(windows), np.bincount(windows.labels).tolist())
 
     torch.manual_seed(plan.seed)
-    model = CrossModTransformer(inputs=[item.name for item in inputs], classes=len(CLASSES))
-    stages = train_crossmod(
+    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=len(CLASSES))
+    stages = train_model(
         model, train=_signals(sets["train"]), validation=_signals(sets["validation"]), recipe=plan.recipe
     )
     train_s = sum(stage.seconds for stage in stages.values())
@@ -128,7 +146,7 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
     )
     _log.info("%s: following %d held-out subjects live", name, plan.live_subjects)
     runner = TorchRunner(model)
-    sittings = calibrated_sittings("test", plan.live_first, plan.live_subjects, plan.modalities)
+    sittings = calibrated_sittings("test", plan.live_first, plan.live_subjects, inputs)
     figures |= _prefixed("live", live_figures([follow(runner, spec, sitting) for sitting in sittings]))
     figures["training.cpu_seconds"] = round(train_s)
     figures |= {f"validation_loss.{stage}": round(result.best_loss, 4) for stage, result in stages.items()}
@@ -160,6 +178,21 @@ def _cohorts(plan: ShippedModel) -> dict[str, Cohort]:
     return {"train": plan.train, "validation": plan.validation, "calibration": plan.calibration, "test": plan.test}
 
 
+def train_model(
+    model: PainModel, *, train: Signals, validation: Signals, recipe: Recipe | FitSettings
+) -> dict[str, FitResult]:
+    """Train a model in place, in stages where the recipe has them, else as one.
+
+    Raises:
+        ValueError: If the model has no such stages.
+    """
+    if isinstance(recipe, FitSettings):
+        return train_end_to_end(model, train=train, validation=validation, settings=recipe)
+    if not isinstance(model, CrossModTransformer):
+        raise ValueError(f"{model.architecture} is not trained in stages")
+    return train_crossmod(model, train=train, validation=validation, recipe=recipe)
+
+
 def _codes(windows: WindowSet) -> tuple[str, ...]:
     return tuple(str(code) for code in np.unique(windows.subjects))
 
@@ -169,7 +202,7 @@ def _signals(windows: WindowSet) -> Signals:
     return Signals(inputs=inputs, labels=torch.from_numpy(windows.labels))
 
 
-def _logits(model: CrossModTransformer, windows: WindowSet) -> np.ndarray:
+def _logits(model: PainModel, windows: WindowSet) -> np.ndarray:
     names = model.input_names
 
     def forward(*signals: torch.Tensor) -> torch.Tensor:
