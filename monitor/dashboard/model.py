@@ -116,7 +116,6 @@ class DashboardModel:
         }
         rows.update({row[0]: row for row in self._trend})
         self._trend = deque(rows[t] for t in sorted(rows))
-        self.wants_history = False
 
     def choose_bed(self, name: str) -> None:
         """Look at another bed from the next state on."""

@@ -157,8 +157,6 @@ class DashboardWindow(QMainWindow):
             self._asked_history = False
             if reply.ok:
                 self.model.take_history(History.model_validate(reply.result))
-            else:
-                self.model.wants_history = False
         elif reply.ok:
             self.say(f"{reply.action.replace('_', ' ')}: done")
         else:
@@ -167,6 +165,7 @@ class DashboardWindow(QMainWindow):
     def _ask_history(self) -> None:
         if self.model.wants_history and not self._asked_history and self.model.connected:
             self._asked_history = True
+            self.model.wants_history = False  # a hole that opens while the answer is under way is asked for again
             self.link.request("history", {"minutes": _TREND_MINUTES}, bed=self.model.bed_name)
 
     def _choose_bed(self, name: str) -> None:

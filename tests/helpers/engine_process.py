@@ -47,9 +47,9 @@ class BrokenPipeline:
         raise RuntimeError("broken on purpose")
 
 
-def settings_for(state: Path, bundle: Path, **engine: object) -> Settings:
+def settings_for(state: Path, *bundles: Path, **engine: object) -> Settings:
     """One bed, `bed1`, that calibrates in 10 s."""
-    bed = BedSettings(name="bed1", subject="P-001", bundles=(str(bundle),), calibration_s=10.0)
+    bed = BedSettings(name="bed1", subject="P-001", bundles=tuple(map(str, bundles)), calibration_s=10.0)
     return Settings(engine=EngineSettings(state_dir=str(state), **engine), bed=(bed,))
 
 
@@ -62,12 +62,12 @@ def patient_source(bed: str = "bed1") -> SyntheticSource:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("state", type=Path)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundles", type=Path, nargs="+")
     parser.add_argument("--supervised", action="store_true")
     parser.add_argument("--fault", choices=("stuck", "broken"))
     given = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
-    settings = settings_for(given.state, given.bundle, watchdog_s=2.0)
+    settings = settings_for(given.state, *given.bundles, watchdog_s=2.0)
     models = load_models(settings)
     if given.fault:
         fault = StuckPipeline if given.fault == "stuck" else BrokenPipeline
