@@ -100,6 +100,29 @@ if ! "$python" -c 'import pylsl' >/dev/null 2>&1; then
     "$python" -c 'import pylsl' >/dev/null 2>&1 || fail "liblsl was installed but pylsl does not find it (set PYLSL_LIB)"
 fi
 
+# What a window needs of the system. Without it the monitor runs headless, and says so.
+qt_libraries="libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0"
+xcb_libraries="libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-image0 libxcb-render-util0 libxcb-shape0"
+xcb_libraries="$xcb_libraries libxcb-randr0 libxcb-xkb1 libxkbcommon-x11-0"
+qt_starts() {
+    [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] && platform= || platform=offscreen
+    env ${platform:+QT_QPA_PLATFORM=$platform} "$python" -c 'from PySide6.QtWidgets import QApplication; QApplication([])' \
+        >/dev/null 2>&1
+}
+if ! qt_starts; then
+    # shellcheck disable=SC2086
+    apt_install $qt_libraries $xcb_libraries || true
+    if ! qt_starts; then
+        missing="the dashboard needs these system packages (Debian names): $qt_libraries $xcb_libraries"
+        [ "$level" = runtime ] || fail "$missing"
+        echo "pain-monitor: $missing" >&2
+    fi
+fi
+if [ "$level" = test ] && ! command -v xvfb-run >/dev/null 2>&1; then
+    # shellcheck disable=SC2086
+    apt_install xvfb xauth $xcb_libraries || echo "xvfb is not installed: the live test under an X server is skipped" >&2
+fi
+
 # The live tests of MQTT need a broker. Without one they are skipped, and on CI they fail.
 if [ "$level" = test ] && ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto_pub >/dev/null 2>&1; then
     apt_install mosquitto mosquitto-clients || echo "mosquitto is not installed: the live tests of MQTT are skipped" >&2
