@@ -42,9 +42,11 @@ def demo(
 
     Exit code 0 after --seconds, 130 after Ctrl-C.
     """
+    from monitor.bundle import load_bundle
     from monitor.cli import screen
     from monitor.demo import run_demo
 
+    load_bundle(bundle)  # what is wrong with it is told before a window opens
     if not headless:
         if why := screen.why_no_screen():
             print(f"pain-monitor: no dashboard here ({why}); lines only", file=sys.stderr)

@@ -18,7 +18,7 @@ from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
     *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session"),
-    *("marker", "nrs", "acknowledge", "recalibrate", "export"),
+    *("marker", "nrs", "acknowledge", "recalibrate", "export", "run", "dashboard"),
 }
 
 
