@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from monitor.beds import BedPipeline
 from monitor.cli.lines import JsonLines
 from monitor.clock import SystemClock
 from monitor.config import BedSettings, load_settings
-from monitor.engine import Engine
-from monitor.supervisor import end_with_parent
+from monitor.engine.beds import BedPipeline
+from monitor.engine.engine import Engine
+from monitor.engine.supervisor import end_with_parent
+from monitor.engine.wiring import Models, load_models, lsl_outputs
 from monitor.types import Chunk, Event, Score
-from monitor.wiring import Models, load_models, lsl_outputs
 
 
 class _TimedPipeline:

@@ -16,11 +16,11 @@ from typing import Final
 
 from monitor.bundle import load_bundle
 from monitor.config import BedSettings, LogSettings, LslSettings, Settings, StreamSettings
-from monitor.daemon import run_engine
-from monitor.engine import Engine
+from monitor.engine.daemon import run_engine
+from monitor.engine.engine import Engine
 from monitor.errors import EngineError
 from monitor.outputs.synthetic_playback import source_id
-from monitor.session_file import list_sessions, state_folder
+from monitor.sessions.file import list_sessions, state_folder
 
 _LOGGER = logging.getLogger(__name__)
 

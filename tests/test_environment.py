@@ -16,7 +16,12 @@ import pytest
 
 import monitor
 
-IMPORT_NAMES = {"pyzmq": "zmq", "scikit-learn": "sklearn", "import-linter": "importlinter"} | {
+IMPORT_NAMES = {
+    "PySide6-Essentials": "PySide6",
+    "pytest-qt": "pytestqt",
+    "pyzmq": "zmq",
+    "scikit-learn": "sklearn",
+    "import-linter": "importlinter",
     "pytest-randomly": "pytest_randomly",
     "pytest-timeout": "pytest_timeout",
 }

@@ -42,14 +42,14 @@ def test_every_pure_module_is_named(repository: Path, contracts: dict[str, dict[
         ("monitor/scoring/index.py", "import queue", "The flow is pure"),
         ("monitor/pipeline.py", "import monitor.scoring.session", "The flow is given its model"),
         ("monitor/clock.py", "import torch", "torch-free"),
-        ("monitor/engine.py", "import zmq", "ZeroMQ only"),
+        ("monitor/engine/engine.py", "import zmq", "ZeroMQ only"),
         ("monitor/sources/base.py", "import monitor.alarm", "Sources know nothing"),
         ("monitor/cli/live.py", "import pylsl", "pylsl only"),
         ("monitor/outputs/mqtt.py", "import aiomqtt", "MQTT only"),
-        ("monitor/dashboard/main.py", "import monitor.engine", "A dashboard knows"),
+        ("monitor/dashboard/main.py", "import monitor.engine.engine", "A dashboard knows"),
         ("models/base.py", "import monitor.types", "Architectures know neither"),
         ("models/data/anything.py", "import export", "never the engine"),
-        ("models/data/anything.py", "import monitor.engine", "never the engine"),
+        ("models/data/anything.py", "import monitor.engine.engine", "never the engine"),
     ],
 )
 def test_a_forbidden_import_is_found(repository: Path, tmp_path: Path, module: str, line: str, contract: str) -> None:

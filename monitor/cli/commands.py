@@ -84,7 +84,7 @@ def new_session(
 
 def _send(action: str, args: dict[str, Any], *, bed: str, state_dir: Path | None, actor: str) -> None:
     from monitor.link import ControlClient
-    from monitor.session_file import state_folder
+    from monitor.sessions.file import state_folder
 
     state = state_folder(str(state_dir) if state_dir is not None else "")
     client = ControlClient(state_dir=state, bed=bed or running_bed(state), actor=actor or default_actor())

@@ -77,7 +77,7 @@ def daemon(
         pain-monitor daemon config.toml --json | tee scores.jsonl
     """
     from monitor.checkup import check_config
-    from monitor.supervisor import run_daemon
+    from monitor.engine.supervisor import run_daemon
 
     limit = check_config(config).settings.engine.restart_limit
     with _interrupts() as interrupted:

@@ -39,7 +39,7 @@ def dashboard(
     """
     from monitor.cli.commands import default_actor, running_bed
     from monitor.link import endpoint
-    from monitor.session_file import state_folder
+    from monitor.sessions.file import state_folder
 
     _need_display()
     if not connect:
@@ -64,7 +64,7 @@ def run(
     from monitor.checkup import check_config
     from monitor.cli.commands import default_actor
     from monitor.link import endpoint
-    from monitor.session_file import state_folder
+    from monitor.sessions.file import state_folder
 
     settings = check_config(config).settings
     _need_display()
@@ -93,7 +93,7 @@ def demo_on_screen(arguments: Sequence[str]) -> int:
     from monitor.cli.commands import default_actor
     from monitor.dashboard.app import run_dashboard
     from monitor.link import endpoint
-    from monitor.session_file import state_folder
+    from monitor.sessions.file import state_folder
 
     with _started(["demo", "--headless", "--with-parent", *arguments]) as engine:
         run_dashboard(

@@ -20,7 +20,7 @@ def verify(session: Session) -> None:
     """
     from monitor.errors import SessionError
     from monitor.scoring.session import OnnxRunner
-    from monitor.session_verify import verify as verify_session
+    from monitor.sessions.verify import verify as verify_session
 
     with _progress("verifying") as progress:
         result = verify_session(session, runner_factory=OnnxRunner, progress=progress)
@@ -41,8 +41,8 @@ def inspect(
 
     Works on a session that is still being recorded too.
     """
-    from monitor.session_reader import SessionReader
-    from monitor.session_report import summary, summary_text
+    from monitor.sessions.reader import SessionReader
+    from monitor.sessions.report import summary, summary_text
 
     with SessionReader(session) as reader:
         with _progress("reading") as progress:
@@ -50,7 +50,7 @@ def inspect(
         print(summary_text(found))
         if no_picture:
             return
-        from monitor.session_picture import picture as draw
+        from monitor.sessions.picture import picture as draw
 
         with _progress("drawing") as progress:
             drawn = draw(reader, picture or session.with_suffix(".png"), progress=progress)
@@ -71,8 +71,8 @@ def export(
 
     An export says whether its signals were live, replayed or simulated, and never overwrites anything.
     """
-    from monitor.session_export import export as write
-    from monitor.session_reader import SessionReader
+    from monitor.sessions.export import export as write
+    from monitor.sessions.reader import SessionReader
 
     folder = out or session.with_name(session.name.removesuffix(".session.db") + ".export")
     with SessionReader(session) as reader, _progress("writing") as progress:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from monitor.errors import SessionError, SourceError
-from monitor.session_reader import SessionReader, StoredStream
+from monitor.sessions.reader import SessionReader, StoredStream
 from monitor.sources.base import Candidate, Recording, Signal
 from monitor.types import Float32Array, FloatArray, Marker, Provenance, snap
 

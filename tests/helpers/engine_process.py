@@ -11,15 +11,15 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from monitor.beds import BedPipeline
 from monitor.clock import SystemClock
 from monitor.config import BedSettings, EngineSettings, Settings
-from monitor.engine import Engine
+from monitor.engine.beds import BedPipeline
+from monitor.engine.engine import Engine
+from monitor.engine.supervisor import end_with_parent
+from monitor.engine.wiring import Models, load_models
 from monitor.errors import MonitorError
 from monitor.sources.synthetic import SyntheticPatient, SyntheticSource
-from monitor.supervisor import end_with_parent
 from monitor.types import Event
-from monitor.wiring import Models, load_models
 
 
 class StuckPipeline:

@@ -11,7 +11,7 @@ import numpy as np
 
 from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec, default_input
 from monitor.config import BedSettings
-from monitor.store import SessionMeta, SessionWriter, StoredBundle
+from monitor.sessions.store import SessionMeta, SessionWriter, StoredBundle
 from monitor.types import (
     AlarmEvent,
     AlarmKind,

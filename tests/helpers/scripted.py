@@ -7,12 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
-from monitor.beds import BedPipeline
 from monitor.config import BedSettings
-from monitor.session_rows import Input, StreamOpened, Tick
+from monitor.engine.beds import BedPipeline
+from monitor.engine.wiring import Models
+from monitor.sessions.rows import Input, StreamOpened, Tick
 from monitor.sources.base import SourceReading
 from monitor.types import Chunk, Command, Event, StreamInfo, Window
-from monitor.wiring import Models
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -18,8 +18,8 @@ from pytestqt.qtbot import QtBot
 from monitor.dashboard import theme
 from monitor.dashboard.window import DashboardWindow
 from monitor.link import EngineLink, endpoint
-from monitor.session_file import list_sessions
-from monitor.session_reader import SessionReader
+from monitor.sessions.file import list_sessions
+from monitor.sessions.reader import SessionReader
 from monitor.types import Command, Marker
 from tests.conftest import REPOSITORY
 from tests.helpers.tiny_bundle import write_tiny_bundle

@@ -17,10 +17,10 @@ import pytest
 from monitor.link import ControlClient
 from monitor.locks import holder
 from monitor.scoring.session import OnnxRunner
-from monitor.session_reader import SessionReader
-from monitor.session_verify import verify
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.store import list_sessions
+from monitor.sessions.verify import verify
 from monitor.sources.synthetic import SyntheticPatient
-from monitor.store import list_sessions
 from monitor.types import Marker, Provenance
 from tests.helpers.scripted import wait_until
 from tests.helpers.tiny_bundle import write_tiny_bundle

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from monitor.scoring.session import OnnxRunner
-from monitor.session_reader import SessionReader
-from monitor.session_verify import verify
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.store import list_sessions
+from monitor.sessions.verify import verify
 from monitor.sources.synthetic import SyntheticPatient
-from monitor.store import list_sessions
 from monitor.types import Marker, Provenance
 from tests.helpers.broker import Broker
 from tests.helpers.mqtt_client import PlainClient

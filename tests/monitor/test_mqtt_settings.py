@@ -9,9 +9,9 @@ import pytest
 from monitor.checkup import check_config
 from monitor.clock import SystemClock
 from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
+from monitor.engine.wiring import live_sources
 from monitor.errors import ConfigError
 from monitor.sources.broker import BrokerError, password, tls_context
-from monitor.wiring import live_sources
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 LSL = StreamSettings(name="belt", modality="ECG")

@@ -18,9 +18,9 @@ from monitor.config import BedSettings
 from monitor.errors import BundleError, SessionError
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import Runner
-from monitor.session_file import StoredBundle, current_versions
-from monitor.session_reader import SessionReader
-from monitor.session_rows import Entry, RecordingGap, StreamOpened, Tick
+from monitor.sessions.file import StoredBundle, current_versions
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.rows import Entry, RecordingGap, StreamOpened, Tick
 from monitor.types import (
     AlarmEvent,
     CalibrationEvent,

@@ -14,25 +14,25 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-import monitor.engine
-from monitor.beds import CRASH_LIMIT, MODEL_FAULT, Bed, BedCrashError, BedPipeline, SessionStart
+import monitor.engine.engine
 from monitor.clock import ManualClock, SystemClock
 from monitor.config import BedSettings, EngineSettings, Settings
-from monitor.engine import EXIT_CRASHED, Engine
+from monitor.engine.beds import CRASH_LIMIT, MODEL_FAULT, Bed, BedCrashError, BedPipeline, SessionStart
+from monitor.engine.engine import EXIT_CRASHED, Engine
+from monitor.engine.recorder import Recorder, Writer
+from monitor.engine.resume import ResumeNote, read_note, remove_note, write_note
+from monitor.engine.watchdog import Heartbeat, Watchdog
+from monitor.engine.wiring import Models, load_models
 from monitor.errors import BusyError, EngineError
 from monitor.locks import holder
 from monitor.outputs.base import OutputThread
-from monitor.recorder import Recorder, Writer
-from monitor.resume import ResumeNote, read_note, remove_note, write_note
 from monitor.scoring.session import OnnxRunner
-from monitor.session_reader import SessionReader
-from monitor.session_rows import Input, RecordingGap, StreamOpened, Tick
-from monitor.session_verify import verify
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.rows import Input, RecordingGap, StreamOpened, Tick
+from monitor.sessions.store import SessionWriter, list_sessions
+from monitor.sessions.verify import verify
 from monitor.sources.base import Source, SourceReading
-from monitor.store import SessionWriter, list_sessions
 from monitor.types import AlarmEvent, Chunk, Command, Event, Marker, Presence, Score, StreamEvent
-from monitor.watchdog import Heartbeat, Watchdog
-from monitor.wiring import Models, load_models
 from tests.helpers.engine_process import patient_source, settings_for
 from tests.helpers.feeding import stream
 from tests.helpers.scripted import Collected, HangingSource, ScriptedSource, remembering, wait_until
@@ -177,8 +177,10 @@ def full_disk(writer: SessionWriter) -> SessionWriter:
 
 
 def use_writers(monkeypatch: pytest.MonkeyPatch, change: Callable[[Writer], Writer]) -> None:
-    real = monitor.engine.session_writers
-    monkeypatch.setattr(monitor.engine, "session_writers", lambda **given: lambda start: change(real(**given)(start)))
+    real = monitor.engine.engine.session_writers
+    monkeypatch.setattr(
+        monitor.engine.engine, "session_writers", lambda **given: lambda start: change(real(**given)(start))
+    )
 
 
 def test_with_a_full_disk_scoring_goes_on_and_the_loss_is_shown(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from monitor.errors import SessionError
-from monitor.session_export import export
-from monitor.session_reader import SessionReader
+from monitor.sessions.export import export
+from monitor.sessions.reader import SessionReader
 from monitor.types import AlarmEvent, Marker
 from tests.helpers.made_session import OFFSET, made_chunk, made_info, made_writer, write_eventful_session
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from monitor.session_reader import SessionReader, StoredStream
-from monitor.session_rows import RecordingGap
+from monitor.sessions.reader import SessionReader, StoredStream
+from monitor.sessions.rows import RecordingGap
 from monitor.types import (
     AlarmEvent,
     Marker,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from monitor.errors import SessionError
-from monitor.session_reader import SessionReader
-from monitor.session_report import bundles_in_words, contiguous_limit_s, duration, provenance, signals_in_words
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.report import bundles_in_words, contiguous_limit_s, duration, provenance, signals_in_words
 from monitor.types import (
     MODALITY_UNITS,
     AlarmEvent,

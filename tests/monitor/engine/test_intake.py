@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.clock import ManualClock, SystemClock
+from monitor.engine.intake import Intake, Request, SourceThread
 from monitor.errors import EngineError, SourceError
-from monitor.intake import Intake, Request, SourceThread
 from monitor.sources.base import SourceReading
 from monitor.types import Chunk, Command, StreamEvent
 from tests.helpers.feeding import stream

@@ -1,4 +1,4 @@
-"""The engine's process, started by the supervisor: `python -m monitor.daemon [--json] [--seconds N] CONFIG`."""
+"""The engine's process, started by the supervisor: `python -m monitor.engine.daemon [--json] [--seconds N] CONFIG`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Protocol
 from monitor.cli.lines import JsonLines, ScoreLines, local_time
 from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
-from monitor.engine import Engine
+from monitor.engine.engine import Engine
+from monitor.engine.supervisor import end_with_parent
+from monitor.engine.wiring import load_models, lsl_outputs, mqtt_outputs
 from monitor.errors import MonitorError
-from monitor.supervisor import end_with_parent
 from monitor.types import Event
-from monitor.wiring import load_models, lsl_outputs, mqtt_outputs
 
 
 class Lines(Protocol):
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: of the `MonitorError` where it cannot start, else the engine's.
     """
-    parser = argparse.ArgumentParser(prog="python -m monitor.daemon", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m monitor.engine.daemon", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float)

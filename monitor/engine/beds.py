@@ -22,7 +22,7 @@ from monitor.actions import checked
 from monitor.clock import Clock
 from monitor.config import BedSettings
 from monitor.errors import EngineError
-from monitor.session_rows import Input, StreamOpened, Tick, plain
+from monitor.sessions.rows import Input, StreamOpened, Tick, plain
 from monitor.types import (
     AlarmEvent,
     AlarmKind,

@@ -2,12 +2,12 @@
 
 Threads, each with a name:
 
-- `source-<bed>/<n>-<name>`: one a source, reads it into the intake (`monitor.intake`);
-- `pipeline`: the only one that touches a bed (`monitor.beds`); takes chunks, commands and the time in one order;
-- `store`: writes session databases (`monitor.recorder`);
+- `source-<bed>/<n>-<name>`: one a source, reads it into the intake (`monitor.engine.intake`);
+- `pipeline`: the only one that touches a bed (`monitor.engine.beds`); takes chunks, commands and the time in one order;
+- `store`: writes session databases (`monitor.engine.recorder`);
 - `output-<name>`: one an output (`monitor.outputs.base`);
 - `control`: answers operators (`monitor.link`);
-- `broadcast`: tells screens (`monitor.broadcast`);
+- `broadcast`: tells screens (`monitor.engine.broadcast`);
 - `watchdog`: ends the process when the pipeline thread shows no sign of life.
 
 Nothing downstream can hold up the pipeline thread: what it hands on goes into bounded queues that drop and count.
@@ -27,22 +27,22 @@ from types import FrameType
 from typing import Any, Final
 
 from monitor.actions import checked
-from monitor.beds import Bed, BedCrashError
-from monitor.broadcast import Broadcast, Journals
 from monitor.clock import Clock, SystemClock
 from monitor.config import Settings
+from monitor.engine.beds import Bed, BedCrashError
+from monitor.engine.broadcast import Broadcast, Journals
+from monitor.engine.intake import Intake, Item, Request, SourceThread
+from monitor.engine.recorder import Recorder
+from monitor.engine.resume import read_note
+from monitor.engine.watchdog import EXIT_STUCK, Heartbeat, Watchdog
+from monitor.engine.wiring import Models, live_sources, load_models, session_writers
 from monitor.errors import EngineError, MonitorError
-from monitor.intake import Intake, Item, Request, SourceThread
 from monitor.link import ControlServer, Publisher
 from monitor.locks import BedLock, run_dir
 from monitor.outputs.base import CallbackOutput, Output, OutputThread
-from monitor.recorder import Recorder
-from monitor.resume import read_note
+from monitor.sessions.store import state_folder
 from monitor.sources.base import Source
-from monitor.store import state_folder
 from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
-from monitor.watchdog import EXIT_STUCK, Heartbeat, Watchdog
-from monitor.wiring import Models, live_sources, load_models, session_writers
 
 _LOGGER = logging.getLogger(__name__)
 

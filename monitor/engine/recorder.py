@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
-from monitor.beds import SessionStart
+from monitor.engine.beds import SessionStart
+from monitor.engine.resume import ResumeNote, remove_note, touch_note, write_note
 from monitor.errors import MonitorError
-from monitor.resume import ResumeNote, remove_note, touch_note, write_note
-from monitor.session_rows import Input, StreamOpened, Tick
+from monitor.sessions.rows import Input, StreamOpened, Tick
 from monitor.types import CalibrationEvent, Chunk, Command, Event, StreamInfo
 
 _LOGGER = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _BATCH: Final = 512
 
 
 class Writer(Protocol):
-    """What the recorder asks of a session database; see `monitor.store.SessionWriter`."""
+    """What the recorder asks of a session database; see `monitor.sessions.store.SessionWriter`."""
 
     path: Path
     lost_records: int

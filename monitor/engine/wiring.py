@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.beds import BedPipeline, PipelineFactory, SessionStart
 from monitor.bundle import Bundle, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
+from monitor.engine.beds import BedPipeline, PipelineFactory, SessionStart
+from monitor.engine.recorder import Writer, WriterFactory
 from monitor.outputs.base import Output
 from monitor.pipeline import Pipeline
-from monitor.recorder import Writer, WriterFactory
 from monitor.scoring.session import OnnxRunner
+from monitor.sessions.store import SessionMeta, SessionWriter, StoredBundle, session_path
 from monitor.sources.base import Source
-from monitor.store import SessionMeta, SessionWriter, StoredBundle, session_path
 from monitor.types import Float32Array, Provenance
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 One SQLite file a session, in WAL mode, which is why others may read it while it is written.
 
 Inputs (streams, chunks, commands, ticks) and outputs (scores, indices, alarms, events, markers) share one counter,
-`seq`. Feeding the inputs to a fresh pipeline must give the outputs again bit for bit (`monitor.session_verify`); for
+`seq`. Feeding the inputs to a fresh pipeline must give the outputs again bit for bit (`monitor.sessions.verify`); for
 that the writer stores every tick, also those that changed nothing: which ones matter is the pipeline's business.
 
 A writer belongs to one thread at a time and never lets a storage fault reach its caller. With a full disk it stands
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from monitor.session_file import (
+from monitor.sessions.file import (
     NOTICE,
     SUFFIX,
     SessionMeta,
@@ -35,7 +35,7 @@ from monitor.session_file import (
     session_path,
     state_folder,
 )
-from monitor.session_rows import (
+from monitor.sessions.rows import (
     EVENT_TABLES,
     RecordingGap,
     SqlValue,

@@ -170,7 +170,7 @@ def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None =
     Raises:
         EngineError: If the engine fails too often.
     """
-    command = [sys.executable, "-m", "monitor.daemon", "--supervised"]
+    command = [sys.executable, "-m", "monitor.engine.daemon", "--supervised"]
     command += ["--json"] if json else []
     command += ["--seconds", str(seconds)] if seconds is not None else []
     return Supervisor(command=[*command, str(config_path)], restart_limit=restart_limit).run()

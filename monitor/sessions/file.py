@@ -20,7 +20,7 @@ import platformdirs
 from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
 from monitor.errors import SessionError
-from monitor.session_rows import APPLICATION_ID, SCHEMA_VERSION, schema
+from monitor.sessions.rows import APPLICATION_ID, SCHEMA_VERSION, schema
 from monitor.types import Provenance
 
 NOTICE: Final = "Research use only. The models were trained on simulated patients. Not a medical device."

@@ -17,10 +17,10 @@ from monitor.config import BedSettings
 from monitor.errors import SessionError
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner
-from monitor.session_reader import SessionReader
-from monitor.session_rows import StreamOpened, Tick
-from monitor.session_verify import VerifyResult, verify
-from monitor.store import SessionWriter, StoredBundle
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.rows import StreamOpened, Tick
+from monitor.sessions.store import SessionWriter, StoredBundle
+from monitor.sessions.verify import VerifyResult, verify
 from monitor.types import Chunk, Command, Event, Provenance, Score, StreamEvent, StreamEventKind, StreamInfo, snap
 from tests.helpers.made_session import SESSION, made_chunk, made_info, made_meta, made_score, made_spec, made_writer
 from tests.helpers.tiny_bundle import write_tiny_bundle

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from monitor.beds import Journal, SessionStart
 from monitor.bundle import BundleSpec
 from monitor.clock import Clock
 from monitor.config import BedSettings
+from monitor.engine.beds import Journal, SessionStart
+from monitor.engine.snapshot import BedSnapshot, attention_frame
 from monitor.frames import LINK_VERSION, AttentionFrame, History, StateFrame, WaveBlock
-from monitor.session_rows import Input, StreamOpened
-from monitor.snapshot import BedSnapshot, attention_frame
+from monitor.sessions.rows import Input, StreamOpened
 from monitor.types import Chunk, Command, Event, Float32Array, Score, Window
 
 _LOGGER = logging.getLogger(__name__)

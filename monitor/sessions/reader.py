@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
 from monitor.errors import SessionError
-from monitor.session_file import NOTICE, SessionMeta, StoredBundle
-from monitor.session_rows import (
+from monitor.sessions.file import NOTICE, SessionMeta, StoredBundle
+from monitor.sessions.rows import (
     APPLICATION_ID,
     EVENT_TABLES,
     SCHEMA_VERSION,

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import SessionError
-from monitor.session_reader import SessionReader
-from monitor.session_rows import (
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.rows import (
     APPLICATION_ID,
     EVENT_TABLES,
     SCHEMA_VERSION,
@@ -34,7 +34,7 @@ from monitor.session_rows import (
     encode_samples,
     encode_stamps,
 )
-from monitor.store import list_sessions, session_path, state_folder
+from monitor.sessions.store import list_sessions, session_path, state_folder
 from monitor.types import STAMP_TICK, Chunk, Command, Event, Provenance, Score, snap
 from tests.helpers.made_session import (
     made_chunk,
@@ -476,7 +476,7 @@ def test_a_write_that_the_system_refuses_is_survived(tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from tests.helpers.made_session import made_info, made_writer
-        from tests.monitor.test_store import fill
+        from tests.monitor.sessions.test_store import fill
         now = [0.0]
         writer = made_writer(Path(sys.argv[1]), commit_s=0.0, monotonic=lambda: now[0])
         writer.stream(made_info(rate_hz=200.0), 0.0)
@@ -540,7 +540,7 @@ def test_a_loss_before_the_writer_is_recorded_too(tmp_path: Path) -> None:
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         cwd=root,

@@ -14,18 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitor.engine import EXIT_CRASHED
+from monitor.engine.engine import EXIT_CRASHED
+from monitor.engine.supervisor import Supervisor
+from monitor.engine.watchdog import EXIT_STUCK
 from monitor.errors import EngineError, SessionError
 from monitor.locks import holder
-from monitor.session_reader import SessionReader
-from monitor.store import list_sessions
-from monitor.supervisor import Supervisor
-from monitor.watchdog import EXIT_STUCK
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.store import list_sessions
 from tests.helpers.scripted import wait_until
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 ENGINE = [sys.executable, "-m", "tests.helpers.engine_process"]
-SUPERVISE = "import sys; from monitor.supervisor import Supervisor; "
+SUPERVISE = "import sys; from monitor.engine.supervisor import Supervisor; "
 SUPERVISE += "sys.exit(Supervisor(command=sys.argv[1:], restart_limit=3).run())"
 
 

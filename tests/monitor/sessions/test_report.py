@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from monitor.errors import SessionError
-from monitor.session_picture import COLUMNS, envelope, picture
-from monitor.session_reader import SessionReader
-from monitor.session_report import SessionSummary, duration, summary, summary_text
+from monitor.sessions.picture import COLUMNS, envelope, picture
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.report import SessionSummary, duration, summary, summary_text
 from monitor.types import Provenance, Reason, StreamInfo, WindowsSkipped, snap
 from tests.helpers.made_session import (
     made_chunk,
@@ -167,8 +167,8 @@ def test_the_picture_is_drawn_with_what_must_stand_on_it(session: Path, tmp_path
 
 
 def test_summing_up_does_not_load_the_plotting_library() -> None:
-    code = "import json, sys, monitor.session_picture; print(json.dumps('matplotlib' in sys.modules))"
-    root = Path(__file__).resolve().parents[2]
+    code = "import json, sys, monitor.sessions.picture; print(json.dumps('matplotlib' in sys.modules))"
+    root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60
     )

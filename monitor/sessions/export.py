@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import SessionError
-from monitor.session_reader import SessionReader, StoredStream
-from monitor.session_report import bundles_in_words, provenance, signals_in_words
-from monitor.session_rows import RecordingGap
+from monitor.sessions.reader import SessionReader, StoredStream
+from monitor.sessions.report import bundles_in_words, provenance, signals_in_words
+from monitor.sessions.rows import RecordingGap
 from monitor.types import (
     MODALITY_UNITS,
     AlarmEvent,
