@@ -1,14 +1,14 @@
 # Two commands for users:  make demo   make test      (Python 3.11-3.13 with venv, make and a shell are all they need)
 #   make demo ARGS="--headless --seconds 40"   arguments for `pain-monitor demo`
 #   make test PYTHON=python3.12                another Python          TORCH_INDEX=URL   another index for torch
-#   make lint types imports                    the checks of `make test` one by one
+#   make lint types imports unit live          the checks of `make test` one by one
 #   make bundles                               train and export the shipped models anew (BUNDLES=NAME: only that one)
 #   make bench                                 side-by-side measurements
 # Set-up is done once and again only when pyproject.toml changes. Exit status of the set-up: 3 where something of the
 # system is missing that could not be installed (make prints it as "Error 3").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint types imports unit bundles bench clean
+.PHONY: help setup setup-test demo test lint types imports unit live bundles bench clean
 
 PY := .venv/bin/python
 ARGS ?=
@@ -28,7 +28,7 @@ demo: setup
 	@$(PY) -m monitor.cli demo $(ARGS)
 
 test: setup-test
-	@$(MAKE) --no-print-directory --keep-going lint types imports unit
+	@$(MAKE) --no-print-directory --keep-going lint types imports unit live
 
 lint: setup-test
 	$(PY) -m ruff check .
@@ -41,7 +41,11 @@ imports: setup-test
 	.venv/bin/lint-imports --no-logo
 
 unit: setup-test
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -m "not live" -n 2 --dist loadfile $(ARGS)
+
+# One after another: brokers, LSL streams and windows would disturb one another's timing.
+live: setup-test
+	$(PY) -m pytest -m live $(ARGS)
 
 bundles: setup-test
 	@for name in $(BUNDLES); do \

@@ -398,6 +398,4 @@ class Command:
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event: TypeAlias = (
-    StreamEvent | WindowsSkipped | CalibrationEvent | Score | PainIndex | AlarmEvent | Marker
-)
+Event: TypeAlias = StreamEvent | WindowsSkipped | CalibrationEvent | Score | PainIndex | AlarmEvent | Marker

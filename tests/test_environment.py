@@ -19,6 +19,7 @@ import monitor
 IMPORT_NAMES = {
     "PySide6-Essentials": "PySide6",
     "pytest-qt": "pytestqt",
+    "pytest-xdist": "xdist",
     "pyzmq": "zmq",
     "scikit-learn": "sklearn",
     "import-linter": "importlinter",
