@@ -211,8 +211,10 @@ def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-a
 def _signal_note(spec: BundleSpec) -> str:
     if any(item.modality == "BVP" for item in spec.inputs):
         return (
-            "- The simulated pulse has one form. Wrist sensors give others, and an amplitude that wanders after the\n"
-            "  baseline was taken: on some wrist recordings of stress tests the index stands near 100 throughout.\n"
+            "- The simulated pulse has many forms, from a finger's to a wristband's, and drifts without pain. They\n"
+            "  are of our own making. On wrist recordings of stress tests a model that knew one form stood near 100;\n"
+            "  this one stays about the middle of the scale, which is no finding about those people either. A large\n"
+            "  drift of contact can still pass for constriction.\n"
         )
     if any(item.modality == "EMG" for item in spec.inputs):
         return (

@@ -79,7 +79,11 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
             modalities=("EDA", "ECG"), title="CrossMod-Transformer on skin conductance and ECG"
         ),
         "crossmod-eda-bvp": ShippedModel(
-            modalities=("EDA", "BVP"), title="CrossMod-Transformer on skin conductance and blood volume pulse"
+            modalities=("EDA", "BVP"),
+            title="CrossMod-Transformer on skin conductance and blood volume pulse",
+            version="0.2.0",
+            # Forms of the pulse differ between subjects: more of them, and fewer windows of each.
+            train=Cohort(part="train", numbers=range(200), per_class=(6, 3, 3)),
         ),
         "mscn-se-eda-ecg-emg": ShippedModel(
             modalities=("EDA", "ECG", "EMG"),

@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     MOVEMENT = 12
     ARTEFACT = 13
     JITTER = 14
+    PULSE = 15
 
 
 def generator(seed: int, purpose: Purpose, *index: int) -> np.random.Generator:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import signal
 
 from monitor.sources.physiology import Body, Profile
+from monitor.sources.physiology_pulse import PulseForm, bell
 from monitor.sources.physiology_random import Purpose, SineMixture, generator
 from monitor.sources.physiology_response import Effect
 from monitor.types import FloatArray
@@ -42,6 +43,7 @@ class Sensors:
     Args:
         seed: The patient's seed.
         profile: The subject.
+        pulse: Form of its pulse.
         body: What is measured.
         movements: Called with (start, stop) in seconds, gives the movements that overlap that stretch.
         rates_hz: Sampling rate by modality.
@@ -49,6 +51,7 @@ class Sensors:
 
     seed: int
     profile: Profile
+    pulse: PulseForm
     body: Body
     movements: Callable[[float, float], list[Movement]]
     rates_hz: Mapping[str, float]
@@ -90,18 +93,19 @@ class Sensors:
             stretch = np.sqrt(np.clip(intervals[beat], 0.3, 1.5))
             gain = axis[beat]
             if neighbour == 0:
-                out += p.t_mv * (0.6 * _bell(u, 0.275 * stretch, 0.050) + 0.7 * _bell(u, 0.325 * stretch, 0.032))
+                out += p.t_mv * (0.6 * bell(u, 0.275 * stretch, 0.050) + 0.7 * bell(u, 0.325 * stretch, 0.032))
             else:
-                out += p.p_mv * (_bell(u, -0.165, 0.022) + 0.35 * _bell(u, -0.135, 0.018))
-            out += gain * p.r_mv * _bell(u, 0.0, 0.0105)
-            out += gain * (p.q_mv * _bell(u, -0.026, 0.009) + p.s_mv * _bell(u, 0.028, 0.011))
+                out += p.p_mv * (bell(u, -0.165, 0.022) + 0.35 * bell(u, -0.135, 0.018))
+            out += gain * p.r_mv * bell(u, 0.0, 0.0105)
+            out += gain * (p.q_mv * bell(u, -0.026, 0.009) + p.s_mv * bell(u, 0.028, 0.011))
         return out
 
     def _bvp(self, k: int, t: FloatArray) -> FloatArray:
-        """Pulses that start a transit time after each R peak, with a dicrotic wave (Allen 2007, Physiol Meas 28:R1).
+        """Pulses that start a transit time after each R peak, in the form that the subject's sensor gives them.
 
-        The amplitude falls with vasoconstriction, breathes a little, and scales the whole zero-mean signal, as behind
-        the band-pass of a wearable. Constriction also stiffens the vessel: the pulse arrives up to some 15 ms earlier.
+        The amplitude falls with vasoconstriction, breathes a little, drifts with perfusion and contact, and scales
+        the whole zero-mean signal, as behind the band-pass of a wearable. Constriction also stiffens the vessel: the
+        pulse arrives up to some 15 ms earlier (Allen 2007, Physiol Meas 28:R1, on all of these).
         """
         p = self.profile
         body = self.body.around(k)
@@ -110,21 +114,8 @@ class Sensors:
         breath = np.interp(beats, body.t, body.breath)
         feet = beats + p.pulse_transit_s - 0.03 * squeeze + 0.004 * breath
         slow = self._slow("BVP", beats, low_hz=0.005, high_hz=0.1, sd=0.06)
-        size = (1.0 - squeeze) * (1.0 + 0.04 * breath + slow)
-        intervals = np.diff(feet, append=2 * feet[-1] - feet[-2])
-        last = np.searchsorted(feet, t, side="right") - 1
-        pulse = np.zeros(len(t))
-        for neighbour in (-1, 0, 1):
-            beat = np.clip(last + neighbour, 0, len(feet) - 1)
-            u = t - feet[beat]
-            stretch = np.sqrt(np.clip(intervals[beat], 0.3, 1.5))
-            pulse += size[beat] * (
-                0.85 * _bell(u, 0.15, 0.058)
-                + 0.46 * _bell(u, 0.28 * stretch, 0.085)
-                + 0.30 * _bell(u, 0.47 * stretch, 0.080)
-                + 0.14 * _bell(u, 0.70 * stretch, 0.140)
-            )
-        pulse -= 0.39 * np.interp(t, feet, size)
+        size = (1.0 - squeeze) * (1.0 + 0.04 * breath + slow) * self.pulse.size(beats)
+        pulse = self.pulse.wave(t, feet, size) + self.pulse.motion(t)
         pulse += 0.03 * np.interp(t, body.t, body.breath)
         return p.pulse_gain * (pulse + 0.6 * self._motion("BVP", t) + self._noise("BVP", k, len(t), 0.006))
 
@@ -216,12 +207,6 @@ def motion_waveform(rng: np.random.Generator, u: FloatArray, duration: float) ->
     """
     mixture = SineMixture.draw(rng, low_hz=0.3, high_hz=6.0, sd=1.0, count=16)
     return mixture(u) * np.sin(np.pi * u / duration)
-
-
-def _bell(u: FloatArray, centre: float | FloatArray, width: float | FloatArray) -> FloatArray:
-    """Gaussian of unit height; widths in seconds (standard deviation)."""
-    z = (u - centre) / width
-    return np.asarray(np.exp(-0.5 * z * z), dtype=np.float64)
 
 
 @lru_cache(maxsize=16)

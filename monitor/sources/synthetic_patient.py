@@ -25,6 +25,7 @@ from monitor.sources.physiology_events import (
     endless_pain,
     fixed_schedule,
 )
+from monitor.sources.physiology_pulse import draw_pulse
 from monitor.sources.physiology_random import BLOCK_S
 from monitor.sources.physiology_response import Response, confounder_response, pain_response
 from monitor.sources.physiology_waveforms import Movement, Sensors
@@ -115,6 +116,7 @@ class SyntheticPatient:
         self._sensors = Sensors(
             seed=self.seed,
             profile=self._profile,
+            pulse=draw_pulse(self.seed),
             body=self._body,
             movements=self._movements,
             rates_hz=self.rates_hz,

@@ -92,7 +92,10 @@ def test_the_skin_answers_one_to_three_seconds_after_onset() -> None:
 
 def test_pulse_amplitude_falls_muscles_tense_and_breathing_quickens() -> None:
     rest, pain = (60.0, 78.0), (TONIC_ONSET + 8.0, TONIC_ONSET + TONIC_S)
-    assert mean([spread(subject(n), "BVP", *pain) / spread(subject(n), "BVP", *rest) for n in SUBJECTS]) < 0.8
+    # The pulse drifts on its own: what pain does to it shows against the same subject at the same time without pain.
+    smaller = [spread(subject(n), "BVP", *pain) / spread(subject(n, level=0.0), "BVP", *pain) for n in SUBJECTS]
+    assert mean(smaller) < 0.8
+    assert max(smaller) < 1.0
     assert mean([spread(subject(n), "EMG", *pain) / spread(subject(n), "EMG", *rest) for n in SUBJECTS]) > 2.0
     faster = [breathing_rate(subject(n), *pain) - breathing_rate(subject(n, level=0.0), *pain) for n in SUBJECTS]
     assert mean(faster) > 2.0
