@@ -35,14 +35,17 @@ def models(
 
     table = Table(title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True)
     for heading in ("name", "inputs", "classes", "parameters", "trained on", "alarms"):
-        table.add_column(heading, justify="right" if heading == "parameters" else "left")
+        # A name is typed again elsewhere: it must never be cut off, however narrow the terminal.
+        table.add_column(
+            heading, justify="right" if heading == "parameters" else "left", no_wrap=heading in ("name", "inputs", "parameters")
+        )
     for spec in specs:
         table.add_row(
-            f"{spec.name}\n{spec.version}, {spec.architecture}",
-            "\n".join(f"{item.modality} ≥ {item.min_rate_hz:g} Hz, in {item.unit}" for item in spec.inputs),
-            "\n".join(f"{item.name} ({item.level:g})" for item in spec.classes),
+            f"{spec.name}\n{spec.version}\n{spec.architecture}",
+            "\n".join(f"{item.modality} ≥ {item.min_rate_hz:g} Hz" for item in spec.inputs),
+            "\n".join(item.name for item in spec.classes),
             f"{spec.parameters:,}",
-            f"{spec.training.data}\n({_origin(spec)})",
+            _origin(spec).removeprefix("trained on "),
             "may alarm" if spec.weights.alarm_eligible else "never alarms",
         )
     Console().print(table)

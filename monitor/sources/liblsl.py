@@ -6,7 +6,9 @@ processor), that is a user's problem with a remedy, not a traceback.
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 from typing import Final
 
 from monitor.errors import SourceError
@@ -19,6 +21,12 @@ except (ImportError, OSError, RuntimeError) as error:
         where="Lab Streaming Layer",
         todo="Install liblsl for this system (https://github.com/sccn/liblsl/releases) and point PYLSL_LIB at it",
     ) from error
+
+# Where liblsl itself looks for its settings, besides LSLAPICFG.
+_CONFIG_FILES = (Path("lsl_api.cfg"), Path.home() / "lsl_api" / "lsl_api.cfg", Path("/etc/lsl_api/lsl_api.cfg"))
+if "LSLAPICFG" not in os.environ and not any(path.is_file() for path in _CONFIG_FILES):
+    # Without settings of its user liblsl writes two lines about itself into every command's messages.
+    pylsl.set_config_content("[log]\nlevel = -1\n")
 
 LSL_ERRORS: Final = (RuntimeError, OSError, ValueError)
 """Everything that pylsl raises when the network, a peer or liblsl itself fails: its TimeoutError, LostError and
