@@ -34,19 +34,21 @@ def models(
     from rich.table import Table
 
     table = Table(title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True)
-    for heading in ("name", "inputs", "classes", "parameters", "trained on", "alarms"):
+    for heading in ("name", "inputs", "classes", "weights", "trained on", "alarms"):
         # A name is typed again elsewhere: it must never be cut off, however narrow the terminal.
         table.add_column(
-            heading, justify="right" if heading == "parameters" else "left", no_wrap=heading in ("name", "inputs", "parameters")
+            heading,
+            justify="right" if heading == "weights" else "left",
+            no_wrap=heading in ("name", "inputs", "classes"),
         )
     for spec in specs:
         table.add_row(
             f"{spec.name}\n{spec.version}\n{spec.architecture}",
             "\n".join(f"{item.modality} ≥ {item.min_rate_hz:g} Hz" for item in spec.inputs),
             "\n".join(item.name for item in spec.classes),
-            f"{spec.parameters:,}",
+            f"{spec.parameters / 1e6:.2f} M",
             _origin(spec).removeprefix("trained on "),
-            "may alarm" if spec.weights.alarm_eligible else "never alarms",
+            "may" if spec.weights.alarm_eligible else "never",
         )
     Console().print(table)
 
