@@ -33,7 +33,9 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True)
+    table = Table(
+        title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True, show_edge=False
+    )
     for heading in ("name", "inputs", "classes", "weights", "trained on", "alarms"):
         # A name is typed again elsewhere: it must never be cut off, however narrow the terminal.
         table.add_column(
