@@ -22,7 +22,7 @@ from monitor.preprocess import StreamBuffer
 from monitor.quality import HISTORY_S
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
-from monitor.scoring.scorer import Runner, has_index, pain_evidence, probabilities
+from monitor.scoring.scorer import Runner, pain_evidence, probabilities
 from monitor.types import (
     STAMP_TICK,
     AlarmEvent,
@@ -511,10 +511,6 @@ class Pipeline:
             value=value,
             actor=command.actor,
         )
-
-    def allows_index(self) -> bool:
-        """Whether the bundle that scores, or would, has an index."""
-        return has_index(self._plans[self._position()].spec)
 
 
 def _same_signal(old: StreamInfo, new: StreamInfo) -> bool:

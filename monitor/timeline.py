@@ -134,7 +134,6 @@ class Timeline:
         self._fit: _Fit | None = None
         self._short_segments = 0
         self._recent: list[float] = []
-        self._last_stamp: float | None = None
         self._break: StreamEventKind | None = StreamEventKind.OPENED
 
     # -- what others ask -----------------------------------------------------------------------------------------
@@ -261,7 +260,6 @@ class Timeline:
                 fit.filled += count
                 pieces.append(expected if fit.output == fit.estimate else fit.output.place(offsets))
                 position += count
-                self._last_stamp = float(stamps[position - 1])
                 if fit.filled == len(fit.block):
                     self._update(fit, events)
                     threshold = max(1.5 * fit.estimate.period, self._threshold_floor)
