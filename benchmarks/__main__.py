@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,21 +25,34 @@ class Name(StrEnum):
     PREPROCESSING = "preprocessing"
     INFERENCE = "inference"
     LATENCY = "latency"
+    SCREEN = "screen"
+    SCREENSHOTS = "screenshots"
+
+
+_MEASURED = [name for name in Name if name is not Name.SCREENSHOTS]
+"""What runs where none is named: measurements, nothing that writes into the repository."""
 
 
 def main(
-    names: Annotated[list[Name] | None, typer.Argument(help="Which benchmarks; all where none is named.")] = None,
+    names: Annotated[
+        list[Name] | None, typer.Argument(help="Which ones; all measurements where none is named.")
+    ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="A few rounds, to see that it works.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where screenshots are written.", file_okay=False)
+    ] = Path("docs/screenshots"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output, no tables.")] = False,
 ) -> None:
     """Measure the monitor beside what one would otherwise take, in one run and on one thread.
 
     preprocessing: one bed's signal path against neurokit2 and scipy. inference: CrossMod-Transformer in ONNX Runtime
-    against torch. latency: from a sample pushed over LSL to its score, with the engine's CPU time and memory.
+    against torch. latency: from a sample pushed over LSL to its score, with the engine's CPU time and memory. screen:
+    the dashboard's pictures a second and CPU time. screenshots: no measurement; writes the documentation's pictures of
+    the dashboard, and only where it is named.
 
     Contenders take turns, ratios are formed round by round, and medians are given with their quartiles. A peer that is
-    not installed is skipped with the reason. Exit code 0 whatever the figures are. A whole run takes about five
+    not installed is skipped with the reason. Exit code 0 whatever the figures are. A whole run takes about six
     minutes; on a busy machine believe the ratios more than the times.
     """
     # After the thread counts are set: what follows loads numpy.
@@ -49,21 +64,27 @@ def main(
     # Tables are wider than the 80 columns that a pipe is taken for.
     console = Console(width=None if sys.stdout.isatty() else 140)
     results = []
-    for name in names or list(Name):
-        results.append(_benchmark(name)(quick=quick))
+    for name in names or _MEASURED:
+        results.append(_benchmark(name, out)(quick=quick))
         if not as_json:
             show(console, results[-1])
     if as_json:
         print(json.dumps(to_json(results, quick=quick), indent=2, allow_nan=False))
 
 
-def _benchmark(name: Name) -> Callable[..., Result]:
+def _benchmark(name: Name, out: Path) -> Callable[..., Result]:
     if name is Name.PREPROCESSING:
         from benchmarks.preprocessing import run
     elif name is Name.INFERENCE:
         from benchmarks.inference import run
-    else:
+    elif name is Name.LATENCY:
         from benchmarks.latency import run
+    elif name is Name.SCREEN:
+        from benchmarks.screen import run
+    else:
+        from benchmarks import screenshots
+
+        return partial(screenshots.run, out=out)
     return run
 
 

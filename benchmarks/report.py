@@ -26,7 +26,7 @@ class Figure:
     value: float
     """The median, or what the name says."""
     unit: str
-    """`us`, `ms`, `MB`, `cores`, `GFLOP/s`, or `x` for a ratio."""
+    """`us`, `ms`, `kB`, `MB`, `cores`, `/s`, `GFLOP/s`, or `x` for a ratio."""
     low: float | None = None
     """First quartile over all rounds; None where the figure has no spread."""
     high: float | None = None

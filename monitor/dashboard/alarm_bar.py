@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from PySide6.QtCore import Signal
@@ -59,7 +58,7 @@ class AlarmBar(QFrame):
             self._paint(theme.PANEL, theme.WARN if changed or off else theme.DIM)
             return
         background, foreground = theme.ALARM[alarm.level]
-        if alarm.flashing and (time.monotonic() * _FLASH_HZ.get(alarm.level, 0.6)) % 1.0 > 0.6:
+        if alarm.flashing and (model.clock() * _FLASH_HZ.get(alarm.level, 0.6)) % 1.0 > 0.6:
             background, foreground = theme.PANEL, background
         self.text.show_text(alarm.text)
         self._paint(background, foreground)
@@ -70,5 +69,6 @@ class AlarmBar(QFrame):
             self.setStyleSheet(
                 f"QFrame#alarms {{ background: {background}; border: 1px solid {theme.LINE}; border-radius: 6px; }}"
             )
+            theme.set_font(self.button, 15)  # and so does a new style sheet above it
             for label in (self.text, self._others):
                 label.show_text(label.full_text if isinstance(label, Text) else label.text(), foreground)

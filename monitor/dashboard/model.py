@@ -71,7 +71,7 @@ class DashboardModel:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock: Final = clock
         self.frame: StateFrame | None = None
         self.bed: BedState | None = None
         self.bed_name = ""
@@ -87,7 +87,7 @@ class DashboardModel:
 
     def take(self, frame: StateFrame) -> None:
         """A state has arrived."""
-        now = self._clock()
+        now = self.clock()
         restarted = self.frame is not None and self.frame.engine != frame.engine
         self.frame, self._frame_at = frame, now
         offset = frame.t - now
@@ -129,12 +129,12 @@ class DashboardModel:
     @property
     def now(self) -> float:
         """Stream clock at this moment, as well as it can be known here."""
-        return self._clock() + (self._offset or 0.0)
+        return self.clock() + (self._offset or 0.0)
 
     @property
     def silence_s(self) -> float:
         """Seconds since the engine was last heard."""
-        return self._clock() - self._frame_at
+        return self.clock() - self._frame_at
 
     @property
     def connected(self) -> bool:
@@ -189,7 +189,7 @@ class DashboardModel:
             return AlarmReading(text="", level="", flashing=False, condition="", others=0)
         first = alarms[0]
         same = [alarm for alarm in alarms if alarm.priority == first.priority] if _unseen(first) else list(alarms)
-        shown = same[int(self._clock() / _ROTATE_S) % len(same)]
+        shown = same[int(self.clock() / _ROTATE_S) % len(same)]
         return AlarmReading(
             text=_alarm_text(shown, bed),
             level="technical" if shown.kind == "technical" else shown.priority,
@@ -227,7 +227,7 @@ class DashboardModel:
             self._trend.popleft()
 
     def _score_age(self) -> float:
-        return math.inf if self._scored_at is None else self._clock() - self._scored_at
+        return math.inf if self._scored_at is None else self.clock() - self._scored_at
 
     def _grey(self) -> bool:
         hop = self.bed.hop_s if self.bed is not None else 1.0

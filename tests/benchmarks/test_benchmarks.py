@@ -76,6 +76,17 @@ def test_latency(repository: Path, cache: Path) -> None:
     assert figures["engine, CPU"]["value"] < 8.0
 
 
+@pytest.mark.live
+def test_screen(repository: Path, cache: Path) -> None:
+    found = run(repository, cache, "screen")
+    assert found["skipped"] == []
+    for size in ("1280x800", "1920x1080"):
+        pictures, cores = (found["figures"][f"{size}: {what}"] for what in ("pictures", "dashboard, CPU"))
+        assert (pictures["aim"], cores["aim"]) == (30.0, 0.5)
+        assert pictures["value"] < 60.0, "more paintings than its timer ticks: what was counted are no pictures"
+        assert cores["value"] < 8.0
+
+
 def test_contenders_take_turns() -> None:
     order: list[tuple[str, int]] = []
 

@@ -15,6 +15,7 @@ import cbor2
 import pytest
 import zmq
 
+from benchmarks.screen_frames import attention, bed_state, state, wave
 from monitor.errors import EngineError
 from monitor.link import (
     LINK_VERSION,
@@ -29,7 +30,6 @@ from monitor.link import (
     wave_topic,
 )
 from monitor.locks import run_dir
-from tests.helpers.screen_frames import attention, bed_state, state, wave
 
 
 @pytest.fixture

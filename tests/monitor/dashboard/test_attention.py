@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.screen_frames import attention
 from monitor.dashboard.attention import NO_FOCUS, channel_gates, heat_maps, shadings
 from monitor.dashboard.model import normalised_entropy
 from monitor.link import AttentionFrame, AttentionInput, AttentionMap
-from tests.helpers.screen_frames import attention
 
 
 def one_map(values: np.ndarray, **changes: object) -> AttentionFrame:

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
+from benchmarks.screen_frames import alarm_view, bed_state, state
 from monitor.dashboard import words
 from monitor.dashboard.model import GONE_S, DashboardModel
 from monitor.link import History, IndexView, LimitsView
 from monitor.types import CalibrationState, Reason
-from tests.helpers.screen_frames import alarm_view, bed_state, state
 
 STREAM = 500.0
 """Stream clock minus the clock of the test, so that nothing can mistake one for the other."""

@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
+from benchmarks.screen_frames import ScriptedLink, alarm_view, attention, bed_state, state, stream_view, wave
 from monitor.dashboard import theme, words
 from monitor.dashboard.window import DashboardWindow
 from monitor.link import CalibrationView, LimitsView, MarkerView
-from tests.helpers.screen_frames import ScriptedLink, alarm_view, attention, bed_state, state, stream_view, wave
 
 SIX = ("ECG", "EDA", "BVP", "EMG", "RESP", "SPO2")
 SIZES = [(1280, 800), (1920, 1080)]

@@ -1,8 +1,12 @@
-"""Frames as an engine sends them, made up: for tests of what a screen makes of them."""
+"""Frames as an engine sends them, made up: for pictures of the screen, its benchmark, and its tests.
+
+The signals are those of a simulated patient; scores, index and attention are invented, no model was run.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,10 +31,13 @@ from monitor.link import (
     StreamView,
     WaveBlock,
 )
+from monitor.sources.synthetic import SyntheticPatient
+from monitor.types import MODALITY_UNITS
 
-CLASSES = ("none", "moderate", "severe")
-RATES = {"ECG": 512.0, "EDA": 32.0, "BVP": 64.0, "EMG": 512.0, "RESP": 32.0, "SPO2": 1.0}
-UNITS = {"ECG": "mV", "EDA": "uS", "BVP": "a.u.", "EMG": "mV", "RESP": "a.u.", "SPO2": "%"}
+CLASSES: Final = ("none", "moderate", "severe")
+RATES: Final = {"ECG": 512.0, "EDA": 32.0, "BVP": 64.0, "EMG": 512.0, "RESP": 32.0, "SPO2": 1.0}
+
+_FILTER_DELAY_S: Final = 0.1
 
 
 def bed_state(
@@ -108,7 +115,7 @@ def stream_view(modality: str, **changes: Any) -> StreamView:
         "key": modality,
         "name": f"Synthetic {modality}",
         "modality": modality,
-        "unit": UNITS[modality],
+        "unit": MODALITY_UNITS[modality],
         "rate_hz": RATES[modality],
         "measured_hz": RATES[modality],
         "age_s": 0.05,
@@ -138,33 +145,36 @@ def alarm_view(condition: str = "pain_severe", **changes: Any) -> AlarmView:
     return AlarmView(**(fields | changes))
 
 
-def wave(modality: str, start: float, seconds: float) -> WaveBlock:
-    """A piece of a signal that looks a little like one."""
-    rate = RATES[modality]
+def wave(modality: str, start: float, seconds: float, *, patient: SyntheticPatient | None = None) -> WaveBlock:
+    """A piece of a signal, as far as its sensor delivers without a hole.
+
+    Args:
+        modality: Which signal.
+        start: Where it begins, in seconds from the patient's zero, which is also the stream clock's.
+        seconds: Its length.
+        patient: Whose; a calm one if left out.
+    """
+    patient = patient or _calm_patient()
+    rate = patient.rate_hz(modality)
     first = round(start * rate)
-    t = (first + np.arange(round((start + seconds) * rate) - first)) / rate
-    beat = np.exp(-(((t * 1.2) % 1.0 - 0.5) ** 2) / 0.0004)
-    rng = np.random.Generator(np.random.PCG64(first + 1))
-    x = {
-        "ECG": 1.1 * beat + 0.15 * np.exp(-(((t * 1.2) % 1.0 - 0.75) ** 2) / 0.004),
-        "EDA": 4.0 + 0.4 * np.sin(t / 4.0),
-        "BVP": np.sin(2 * np.pi * 1.2 * t) + 0.3 * np.sin(4 * np.pi * 1.2 * t + 1),
-        "EMG": 0.02 * rng.standard_normal(len(t)),
-        "RESP": np.sin(2 * np.pi * t / 4.0),
-        "SPO2": 97.0 + 0.0 * t,
-    }[modality]
+    samples, _ = patient.measured(modality, first, round((start + seconds) * rate) - first)
     return WaveBlock(
         v=LINK_VERSION,
         bed="bed1",
         stream=modality,
         modality=modality,
-        unit=UNITS[modality],
+        unit=MODALITY_UNITS[modality],
         first_index=first,
         t0=first / rate,
         rate=rate,
-        delay=0.1,
-        x=x.astype("<f4").tobytes(),
+        delay=_FILTER_DELAY_S,
+        x=samples.astype("<f4").tobytes(),
     )
+
+
+@lru_cache(maxsize=1)
+def _calm_patient() -> SyntheticPatient:
+    return SyntheticPatient(part="demo", number=7, episodes=(), confounders=(), rates_hz=RATES)
 
 
 def attention(k: int = 30, *, flat: bool = False, session: str = "s1") -> AttentionFrame:
@@ -172,7 +182,8 @@ def attention(k: int = 30, *, flat: bool = False, session: str = "s1") -> Attent
     at = np.arange(138)
     bump = np.ones(138) if flat else np.exp(-((at - 40) ** 2) / 60.0) + np.exp(-((at - 100) ** 2) / 30.0) + 1e-3
     row = (bump / bump.sum()).astype("<f4")
-    square = np.ones((138, 138)) if flat else np.exp(-((at[:, None] - at[None, :] - 12) ** 2) / 200.0) + 1e-3
+    near = np.exp(-((at[:, None] - at[None, :]) ** 2) / 300.0)
+    square = np.ones((138, 138)) if flat else 0.4 * near + bump[None, :] * (0.3 + bump[:, None])
     square = (square / square.sum(axis=1, keepdims=True)).astype("<f4")
     maps = [
         AttentionMap(
@@ -192,7 +203,9 @@ def attention(k: int = 30, *, flat: bool = False, session: str = "s1") -> Attent
         )
         for by, of in (("EDA", "ECG"), ("ECG", "EDA"))
     ]
-    inputs = tuple(AttentionInput(modality=m, samples=138, rate_hz=25.0, delay_s=0.1) for m in ("EDA", "ECG"))
+    inputs = tuple(
+        AttentionInput(modality=m, samples=138, rate_hz=25.0, delay_s=_FILTER_DELAY_S) for m in ("EDA", "ECG")
+    )
     return AttentionFrame(
         v=LINK_VERSION,
         bed="bed1",
@@ -237,7 +250,8 @@ class ScriptedLink:
 
     def reply(self, action: str, **changes: Any) -> Reply:
         """An answer to the newest request."""
-        return Reply(**({"id": str(self._number), "action": action, "ok": True} | changes))
+        fields: dict[str, Any] = {"id": str(self._number), "action": action, "ok": True}
+        return Reply(**(fields | changes))
 
 
 def _shares(fast: float) -> tuple[float, ...]:
