@@ -34,6 +34,8 @@ from monitor.link import (
 from monitor.sources.synthetic import SyntheticPatient
 from monitor.types import MODALITY_UNITS
 
+POSED_BUNDLE: Final = "no-model-posed"
+"""Not the name of a model that ships: these pictures must not pass for what one of them does."""
 CLASSES: Final = ("none", "moderate", "severe")
 RATES: Final = {"ECG": 512.0, "EDA": 32.0, "BVP": 64.0, "EMG": 512.0, "RESP": 32.0, "SPO2": 1.0}
 
@@ -57,13 +59,13 @@ def bed_state(
         "started": 0.0,
         "hop_s": 1.0,
         "provenance": "simulated",
-        "bundle": "crossmod-eda-ecg",
+        "bundle": POSED_BUNDLE,
         "bundles": (
-            bundle_view("crossmod-eda-ecg", ("EDA", "ECG")),
+            bundle_view(POSED_BUNDLE, ("EDA", "ECG")),
             bundle_view("crossmod-eda-bvp", ("EDA", "BVP")),
         ),
         "score": ScoreView(
-            bundle="crossmod-eda-ecg",
+            bundle=POSED_BUNDLE,
             epoch=0,
             k=k,
             t_end=float(k),
@@ -210,7 +212,7 @@ def attention(k: int = 30, *, flat: bool = False, session: str = "s1") -> Attent
         v=LINK_VERSION,
         bed="bed1",
         session=session,
-        bundle="crossmod-eda-ecg",
+        bundle=POSED_BUNDLE,
         epoch=0,
         k=k,
         t_end=float(k),

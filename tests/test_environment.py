@@ -20,6 +20,7 @@ IMPORT_NAMES = {
     "PySide6-Essentials": "PySide6",
     "pytest-qt": "pytestqt",
     "pytest-xdist": "xdist",
+    "pillow": "PIL",
     "pyzmq": "zmq",
     "scikit-learn": "sklearn",
     "import-linter": "importlinter",

@@ -9,7 +9,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from benchmarks.screen_frames import ScriptedLink, alarm_view, attention, bed_state, state, stream_view, wave
+from benchmarks.screen_frames import (
+    POSED_BUNDLE,
+    ScriptedLink,
+    alarm_view,
+    attention,
+    bed_state,
+    state,
+    stream_view,
+    wave,
+)
 from monitor.dashboard import theme, words
 from monitor.dashboard.window import DashboardWindow
 from monitor.link import CalibrationView, LimitsView, MarkerView
@@ -230,7 +239,7 @@ def test_a_bundle_is_chosen_by_the_engine_and_not_by_the_box(screen: Screen) -> 
     box.setCurrentIndex(1)
     box.activated.emit(1)
     assert screen.link.asked[-1] == ("choose_bundle", {"bundle": "crossmod-eda-bvp"})
-    assert box.currentText() == "crossmod-eda-ecg"
+    assert box.currentText() == POSED_BUNDLE
     bundles = tuple(reversed(bed_state().bundles))
     screen.see(31, bundles=bundles)
     assert box.currentText() == "crossmod-eda-bvp"
