@@ -102,13 +102,13 @@ def _both() -> tuple[Step, Step, int, float]:
     difference = float(np.abs(theirs - ours).max())
     if difference > TOLERANCE * max(1.0, float(np.abs(theirs).max())):
         raise RuntimeError(f"torch and ONNX Runtime differ by {difference:.2e}; nothing can be compared")
-    return eager, onnx, model.flops(SAMPLES), difference
+    return eager, onnx, model.flops(model.example_shapes()), difference
 
 
 def _shipped(name: str, runner: OnnxRunner) -> Step:
     bundle = load_bundle(name)
     rng = np.random.Generator(np.random.PCG64(5))
-    inputs = {item.name: rng.standard_normal((1, item.samples)).astype(np.float32) for item in bundle.spec.inputs}
+    inputs = {item.name: rng.standard_normal(item.shape).astype(np.float32) for item in bundle.spec.inputs}
     return lambda _: runner.score(name, inputs)
 
 

@@ -83,7 +83,7 @@ def random_bundle(folder: Path) -> Path:
         training=TrainingSpec(data="none", protocol="none"),
         weights=WeightsSpec(backbone="random", head="random", alarm_eligible=False),
         parameters=model.parameter_count(),
-        flops=model.flops(SAMPLES),
+        flops=model.flops(model.example_shapes()),
         card="card.md",
         intended_use="Benchmarks only; the weights are random.",
     )

@@ -13,8 +13,8 @@ from export.fill import fill_model
 from export.folder import write_folder
 from export.parity import BATCHES, RULE, Graphs, ParityError, check, check_mutations, summary
 from export.to_onnx import to_onnx
-from models.base import PainModel
-from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec
+from models.base import PainModel, Shapes
+from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec, InputSpec
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner
 
 CARD = "card.md"
@@ -30,8 +30,8 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
 
     Args:
         model: Trained module; unchanged.
-        spec: model.json. `architecture`, `attention`, `parameters`, `flops`, `parity`, `card` and `sha256` follow
-            from the model and may be left out.
+        spec: model.json. `architecture`, `paper`, `attention`, `parameters`, `flops`, `parity`, `card` and `sha256`
+            follow from the model and may be left out.
         card: Text of the model card, Markdown.
         out: Folder to write; replaced if it exists.
 
@@ -41,15 +41,15 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
         BundleError: If ONNX Runtime refuses the result.
     """
     given = spec.model_dump() if isinstance(spec, BundleSpec) else dict(spec)
-    samples = _common_samples(given, model)
+    shapes = _shapes(given, model)
     derived: dict[str, Any] = {
         "architecture": model.architecture,
-        "attention": [asdict(item) for item in model.attention_maps(samples)],
+        "attention": [asdict(item) for item in model.attention_maps(shapes)],
         "parameters": model.parameter_count(),
-        "flops": model.flops(samples),
+        "flops": model.flops(shapes),
+        "paper": model.paper,
         "card": CARD,
     }
-    shapes = dict.fromkeys(model.input_names, (1, samples))
 
     # Everything that can be refused is refused before the minute that exporting takes.
     valid = BundleSpec.model_validate(given | derived | {"parity": {}, "sha256": {}})
@@ -63,14 +63,12 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
     return bundle
 
 
-def export_checked(
-    model: PainModel, shapes: Mapping[str, tuple[int, int]]
-) -> tuple[dict[str, bytes], dict[str, float | str]]:
+def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], dict[str, float | str]]:
     """Export a model and check parity with its own weights and with fill weights.
 
     Args:
         model: Trained module; unchanged.
-        shapes: (channels, samples) of every input.
+        shapes: Of every input, without the batch axis.
 
     Returns:
         model.onnx and, where the model has maps, explain.onnx by name; and the figures for model.json.
@@ -94,10 +92,9 @@ def export_checked(
     return files, figures
 
 
-def export_graphs(model: PainModel, shapes: Mapping[str, tuple[int, int]]) -> dict[str, bytes]:
+def export_graphs(model: PainModel, shapes: Shapes) -> dict[str, bytes]:
     """model.onnx and, where the model has maps, explain.onnx, by name."""
-    samples = next(iter(shapes.values()))[1]
-    outputs = {MODEL_ONNX: SCORE_OUTPUTS, EXPLAIN_ONNX: tuple(m.name for m in model.attention_maps(samples))}
+    outputs = {MODEL_ONNX: SCORE_OUTPUTS, EXPLAIN_ONNX: tuple(m.name for m in model.attention_maps(shapes))}
     return {
         name: to_onnx(model, outputs=names, shapes=shapes).SerializeToString(deterministic=True)
         for name, names in outputs.items()
@@ -109,15 +106,12 @@ def _graphs(files: Mapping[str, bytes]) -> Graphs:
     return Graphs(score=files[MODEL_ONNX], explain=files.get(EXPLAIN_ONNX))
 
 
-def _common_samples(spec: Mapping[str, Any], model: PainModel) -> int:
-    inputs = [item if isinstance(item, Mapping) else item.model_dump() for item in spec["inputs"]]
-    names = tuple(item["name"] for item in inputs)
+def _shapes(spec: Mapping[str, Any], model: PainModel) -> dict[str, tuple[int, ...]]:
+    inputs = [InputSpec.model_validate(item) for item in spec["inputs"]]
+    names = tuple(item.name for item in inputs)
     if names != model.input_names:
         raise ValueError(f"the spec has the inputs {names}, the model {model.input_names}")
-    samples = {item["samples"] for item in inputs}
-    if len(samples) != 1:
-        raise ValueError(f"the inputs have different numbers of samples: {sorted(samples)}")
-    return int(samples.pop())
+    return {item.name: item.shape for item in inputs}
 
 
 __all__ = ["CARD", "ParityError", "export_checked", "export_graphs", "write_bundle"]

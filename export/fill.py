@@ -31,14 +31,22 @@ def fill(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     seed = zlib.crc32(key.encode())
     normal = np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
     last = key.rpartition(".")[2]
-    if last == "running_mean":
+    if last in ("running_mean", "moving_mean"):
         value = 0.1 * normal
-    elif last == "running_var":
+    elif last in ("running_var", "moving_variance"):
         value = 1.0 + 0.1 * np.abs(normal)
-    elif last == "weight" and len(shape) == 1:
+    elif last == "gamma" or (last == "weight" and (len(shape) == 1 or key.endswith("ln_img.weight"))):
         value = 1.0 + 0.05 * normal  # of a norm
-    elif last.endswith("bias") or last.startswith("bias_"):
+    elif last.endswith("bias") or last.startswith("bias_") or last == "beta":
         value = 0.05 * normal
+    elif last == "kernel":  # Keras' layout, outputs last
+        value = normal / math.sqrt(math.prod(shape[:-1]))
+    elif last == "complex_weight":
+        value = normal / math.sqrt(2.0)
+    elif last == "attention_biases":
+        value = 0.5 * normal
+    elif last == "weights":  # of late fusion
+        value = 1.0 + 0.25 * normal
     elif len(shape) >= 2:
         value = normal / math.sqrt(math.prod(shape[1:]))
     else:
@@ -52,5 +60,5 @@ def fill_model(model: nn.Module) -> None:
         for key, entry in model.state_dict().items():
             if entry.is_floating_point():
                 entry.copy_(torch.from_numpy(fill(key, tuple(entry.shape))))
-            else:
+            elif not key.endswith("attention_bias_idxs"):  # a table that the constructor works out
                 entry.zero_()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.base import PainModel
+from models.base import PainModel, Shapes
 from monitor.scoring.session import open_session
 
 BATCHES: Final = (1, 3, 8)
@@ -45,8 +45,8 @@ class Parity:
         return self.ratio <= 1.0
 
 
-def make_inputs(shapes: Mapping[str, tuple[int, int]], batch: int, *, seed: int = 20) -> Arrays:
-    """Smooth random walks of about unit range, (batch, channels, samples) a signal, the same for the same seed."""
+def make_inputs(shapes: Shapes, batch: int, *, seed: int = 20) -> Arrays:
+    """Smooth random walks of about unit range along the last axis, (batch, *shape) an input, the same for a seed."""
     rng = np.random.Generator(np.random.PCG64([seed, batch]))
     return {
         name: (np.cumsum(rng.standard_normal((batch, *shape)), axis=-1) / np.sqrt(shape[-1])).astype(np.float32)
@@ -108,7 +108,7 @@ def _compare(expected: Arrays, found: Arrays) -> list[Parity]:
     return results
 
 
-def check(model: PainModel, graphs: Graphs, shapes: Mapping[str, tuple[int, int]]) -> list[Parity]:
+def check(model: PainModel, graphs: Graphs, shapes: Shapes) -> list[Parity]:
     """Compare every output at every batch size of `BATCHES`.
 
     Raises:
@@ -121,15 +121,13 @@ def check(model: PainModel, graphs: Graphs, shapes: Mapping[str, tuple[int, int]
     return results
 
 
-def check_mutations(
-    model: PainModel, graphs: Graphs, shapes: Mapping[str, tuple[int, int]], names: Sequence[str] | None = None
-) -> float:
+def check_mutations(model: PainModel, graphs: Graphs, shapes: Shapes, names: Sequence[str] | None = None) -> float:
     """Zero one tensor of the module at a time; the comparison with the untouched graphs must fail each time.
 
     Args:
         model: With filled weights; unchanged afterwards.
         graphs: Made of it.
-        shapes: (channels, samples) of every input.
+        shapes: Of every input, without the batch axis.
         names: Tensors to zero; all of `model.parity_probes()` where None.
 
     Returns:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from models.base import PainModel
+from models.base import PainModel, Shapes
 
 OPSET: Final = 20
 
@@ -33,16 +33,16 @@ class _Graph(nn.Module):
         return tuple(named[name] for name in self.outputs)
 
 
-def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Mapping[str, tuple[int, int]]) -> onnx.ModelProto:
+def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Shapes) -> onnx.ModelProto:
     """Export a model.
 
     Args:
         model: In any mode; it is exported in evaluation mode and left as it was.
         outputs: Among `logits`, `features` and the names of the model's attention maps.
-        shapes: (channels, samples) of every input, by name.
+        shapes: Of every input, without the batch axis.
 
     Returns:
-        A checked graph with float32 inputs (batch, channels, samples) and every weight inside.
+        A checked graph with float32 inputs (batch, *shape) and every weight inside.
     """
     training = model.training
     model.eval()

@@ -12,11 +12,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.base import AttentionMap, PainModel, PainOutput
+from models.base import AttentionMap, PainModel, PainOutput, Shapes
 from models.blocks.activations import elish
 from models.blocks.attention import MultiHeadAttention
 from models.blocks.linear import TokenLinear
 
+PUBLISHED_SAMPLES: Final = 138
+"""Points of the published window: 5.5 s at 25 Hz."""
 WIDTH: Final = 128
 """Width of the tokens and of the features from FC3."""
 
@@ -263,6 +265,7 @@ class CrossModTransformer(PainModel):
     """
 
     architecture = "crossmod-transformer"
+    paper = "CrossMod-Transformer, 2025"
 
     def __init__(
         self,
@@ -311,16 +314,29 @@ class CrossModTransformer(PainModel):
             shown[..., :WIDTH],
             shown[..., WIDTH:],
         )
-        names = [item.name for item in self.attention_maps(fused.shape[1])]
+        names = [item.name for item in self._maps(fused.shape[1])]
         return PainOutput(logits=logits, features=features, attention=dict(zip(names, named, strict=True)))
 
-    def attention_maps(self, samples: int) -> tuple[AttentionMap, ...]:
+    def example_shapes(self) -> dict[str, tuple[int, ...]]:
+        """138 points of each signal: 5.5 s at 25 Hz. Other lengths work too, if both are equal."""
+        return dict.fromkeys(self.input_names, (1, PUBLISHED_SAMPLES))
+
+    def attention_maps(self, shapes: Shapes) -> tuple[AttentionMap, ...]:
         """Self- and cross-attention of the last block, attention over time of each ALSTM, and Fig. 7's embedding map.
 
         Attention is the mean over heads, rows are queries (Figs. 5 and 6). `embedding.<m>` is H * d logit / d H of
         the winning class on the output of the cross-attention whose queries are m: signed, and its rows do not sum
         to 1. The paper does not define it; this is our reading.
         """
+        return self._maps(self._samples(shapes))
+
+    def _samples(self, shapes: Shapes) -> int:
+        first, second = (shapes[name] for name in self.input_names)
+        if first != second or first[0] != 1:
+            raise ValueError(f"both signals have the same number of points, not {first} and {second}")
+        return first[1]
+
+    def _maps(self, samples: int) -> tuple[AttentionMap, ...]:
         first, second = self.input_names
         square = (samples, samples)
 
@@ -346,8 +362,9 @@ class CrossModTransformer(PainModel):
         ends = ("query.weight", "key.weight", "score.weight")
         return tuple(name for name in self.state_dict() if name.endswith(ends))
 
-    def flops(self, samples: int) -> int:
+    def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
+        samples = self._samples(shapes)
         encoders = sum(encoder.flops(samples) for encoder in self.encoders.values())
         return encoders + self.block.flops(samples, pooled=True) + 2 * WIDTH * self.classes
 

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.base import AttentionMap, PainModel, PainOutput
+from models.base import AttentionMap, PainModel, PainOutput, Shapes
 from models.blocks.multiscale import MSCN, STEPS, init_published
 from models.blocks.squeeze import SEResNet
 
@@ -54,9 +54,9 @@ class JoinedSignals(PainModel):
         """Signals by name, (B, 1, samples) each -> (B, 1, inputs * samples)."""
         return torch.cat([inputs[name] for name in self.input_names], dim=-1)
 
-    def _check(self, samples: int) -> None:
-        if samples != self.samples:
-            raise ValueError(f"this model was built for {self.samples} samples, not {samples}")
+    def example_shapes(self) -> dict[str, tuple[int, ...]]:
+        """(1, samples) of each input: weights fit this length only."""
+        return dict.fromkeys(self.input_names, (1, self.samples))
 
 
 class MSCNSE(JoinedSignals):
@@ -74,6 +74,7 @@ class MSCNSE(JoinedSignals):
     """
 
     architecture = "mscn-se"
+    paper = "Lu, Ozek, Kamarthi, PainAttnNet, 2023; m-PainAttnNet, github.com/zhenyuanlu"
 
     def __init__(
         self, *, inputs: Sequence[str] = ("eda",), classes: int = 3, samples: int = 2816, dropout: float = 0.5
@@ -90,9 +91,9 @@ class MSCNSE(JoinedSignals):
         attention = {"channel.se": gates} if with_attention else {}
         return PainOutput(logits=self.fc(features), features=features, attention=attention)
 
-    def attention_maps(self, samples: int) -> tuple[AttentionMap, ...]:
+    def attention_maps(self, shapes: Shapes) -> tuple[AttentionMap, ...]:
         """`channel.se`: the 30 gates, 0..1; they need not sum to 1 and belong to all inputs together."""
-        self._check(samples)
+        self.check_shapes(shapes)
         joined = "+".join(self.input_names)
         return (AttentionMap(name="channel.se", kind="channel", axis="channel", of=joined, by=joined, shape=(GATED,)),)
 
@@ -101,7 +102,7 @@ class MSCNSE(JoinedSignals):
         ends = ("se.fc.0.weight", "se.fc.2.weight", "scale.0.weight")
         return tuple(name for name in self.state_dict() if name.endswith(ends))
 
-    def flops(self, samples: int) -> int:
+    def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
-        self._check(samples)
+        self.check_shapes(shapes)
         return self.mscn.flops() + self.seresnet.flops(STEPS) + 2 * GATED * STEPS * self.classes

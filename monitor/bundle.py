@@ -16,11 +16,14 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from monitor.errors import BundleError, Problem
+from monitor.images.spec import RenderSpec
 from monitor.types import MODALITY_UNITS
 
 MODEL_JSON: Final = "model.json"
 MODEL_ONNX: Final = "model.onnx"
 EXPLAIN_ONNX: Final = "explain.onnx"
+WEIGHTS_BIN: Final = "weights.bin"
+"""Weights that both graphs read; a graph may hold all of its own instead."""
 
 SHIPPED_DIR: Final = Path(__file__).parent / "bundles"
 """Where the bundles that come with the monitor live."""
@@ -50,10 +53,13 @@ class FilterSpec(_Spec):
 class ScaleSpec(_Spec):
     """(x - centre) / max(spread, floor), clipped to +-clip."""
 
-    center: Literal["window_first", "window_median", "baseline", "fixed", "none"]
-    """Centre: first point or median of the window, the baseline's median, or `fallback.center` always."""
-    spread: Literal["baseline", "fixed", "none"]
-    """Spread: IQR of the bed's calibration period, or `fallback.spread` always."""
+    center: Literal["window_first", "window_median", "window_min", "baseline", "fixed", "none"]
+    """Centre: first point, median or least value of the window, the baseline's median, or `fallback.center` always.
+
+    `window_min` is one number over all channels."""
+    spread: Literal["baseline", "window_range", "fixed", "none"]
+    """Spread: IQR of the bed's calibration period, greatest - least value of the window over all channels, or
+    `fallback.spread` always."""
     floor: float
     """Smallest spread, in the modality's unit, or as a share of the calibration range where `floor_relative`."""
     floor_relative: bool = False
@@ -70,7 +76,9 @@ class InputSpec(_Spec):
     name: str
     """Name of the ONNX input."""
     modality: str
-    """Modality that feeds it."""
+    """Modality that feeds it; two inputs may be images of the same one."""
+    channels: Annotated[int, Field(ge=1)] = 1
+    """Channels of the stream: more than one for `ARRAY:<name>` and `EMBED:<name>`."""
     unit: str
     """Unit that it was trained in."""
     min_rate_hz: float
@@ -81,8 +89,27 @@ class InputSpec(_Spec):
     samples: int
     """Points of the window; point j lies at t_end - (samples - 1 - j) / rate_hz."""
     scale: ScaleSpec
-    render: dict[str, float | int | str | bool] | None = None
+    render: RenderSpec | None = None
     """Where the input is an image: everything that the picture depends on."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the graph is given, without the batch axis: (channels, samples), or (3, size, size)."""
+        if self.render is not None:
+            return (3, self.render.size, self.render.size)
+        return (self.channels, self.samples)
+
+    @model_validator(mode="after")
+    def _drawable(self) -> InputSpec:
+        if self.render is not None and self.channels != 1:
+            raise ValueError(f"input {self.name} has {self.channels} channels; an image is drawn of one")
+        if self.render is not None and self.samples < self.render.least_samples():
+            needed, seconds = self.render.least_samples(), self.samples / self.rate_hz
+            raise ValueError(
+                f"input {self.name}: a window of {seconds:g} s has {self.samples} points, a {self.render.kind} image "
+                f"needs {needed} or more"
+            )
+        return self
 
 
 class ClassSpec(_Spec):
@@ -139,6 +166,8 @@ class WeightsSpec(_Spec):
     backbone: Literal["simulated", "random", "published", "none"]
     head: Literal["simulated", "random", "published", "trained"]
     alarm_eligible: bool
+    stored: Literal["float32", "float16"] = "float32"
+    """How they lie on disk; all computing is in float32."""
 
 
 class BundleSpec(_Spec):
@@ -148,6 +177,8 @@ class BundleSpec(_Spec):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
     version: str
     architecture: str
+    paper: str = ""
+    """Where the architecture was published."""
     target: Literal["pain", "arousal", "emotion"]
     inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1)]
     hop_seconds: float = 1.0
@@ -167,6 +198,15 @@ class BundleSpec(_Spec):
     sha256: dict[str, str] = {}
     """Of every other file of the bundle, and under `model.json` of the canonical model.json without this key."""
 
+    @property
+    def notice(self) -> str:
+        """What every screen, line and export says of this bundle beside its name; empty where nothing is to be said."""
+        if self.target != "pain":
+            return f"CLASSIFIES {self.target.upper()}, NOT PAIN: no index, no alarm"
+        if self.weights.backbone == "random":
+            return "UNTRAINED BACKBONE: shows the pipeline, not pain"
+        return "" if self.weights.alarm_eligible else "NOT ELIGIBLE FOR ALARMS: no index, no alarm"
+
     @model_validator(mode="after")
     def _consistent(self) -> BundleSpec:
         if len(self.calibration.prior) != len(self.classes):
@@ -179,6 +219,8 @@ class BundleSpec(_Spec):
         if len(set(maps)) != len(maps):
             raise ValueError(f"two attention maps share a name: {maps}")
         for item in self.inputs:
+            if item.channels != 1 and "baseline" in (item.scale.center, item.scale.spread):
+                raise ValueError(f"input {item.name} has {item.channels} channels; a baseline is one number")
             if "fixed" in (item.scale.center, item.scale.spread) and item.scale.fallback is None:
                 raise ValueError(f"input {item.name} is scaled by fixed values, but scale.fallback does not state them")
         return self

@@ -219,15 +219,22 @@ def scale(values: FloatArray, spec: ScaleSpec, baseline: Baseline) -> Float32Arr
     """Centre, divide by max(spread, floor), clip: the last step before a model.
 
     Args:
-        values: (samples,) float64 in the modality's unit.
+        values: (samples,) or (channels, samples) float64 in the modality's unit.
         spec: Rule of the input.
         baseline: Statistics that `spec.center` or `spec.spread` refer to; the fallback until calibrated.
 
     Returns:
-        (1, samples) float32, read-only.
+        (channels, samples) float32, read-only.
+
+    Raises:
+        ValueError: If a window of several channels is to be centred by a rule for one.
     """
     fixed = spec.fallback or {}
+    if values.ndim == 2 and spec.center in ("window_first", "window_median"):
+        raise ValueError(f"{spec.center} centres one channel, not {len(values)}")
     match spec.center:
+        case "window_min":
+            center = float(values.min())
         case "window_first":
             center = float(values[0])
         case "window_median":
@@ -242,11 +249,13 @@ def scale(values: FloatArray, spec: ScaleSpec, baseline: Baseline) -> Float32Arr
         case "baseline":
             floor = spec.floor * baseline.range if spec.floor_relative else spec.floor
             spread = max(baseline.spread, floor)
+        case "window_range":
+            spread = max(float(np.ptp(values)), spec.floor)
         case "fixed":
             spread = max(fixed.get("spread", 1.0), spec.floor)
         case "none":
             spread = 1.0
     scaled = np.clip((values - center) / spread, -spec.clip, spec.clip)
-    result: NDArray[np.float32] = scaled.astype(np.float32)[np.newaxis, :]
+    result: NDArray[np.float32] = np.atleast_2d(scaled.astype(np.float32))
     result.flags.writeable = False
     return result

@@ -88,10 +88,10 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
     figures, calibration = spec.training.metrics, spec.calibration
     about = _ABOUT[model.architecture]
     samples = spec.inputs[0].samples
+    shapes = {item.name: item.shape for item in spec.inputs}
     people = {part: len(codes) for part, codes in spec.training.subjects.items()}
     maps = "\n".join(
-        f"| `{item.name}` | {item.axis} | {' x '.join(map(str, item.shape))} |"
-        for item in model.attention_maps(samples)
+        f"| `{item.name}` | {item.axis} | {' x '.join(map(str, item.shape))} |" for item in model.attention_maps(shapes)
     )
     inputs = "\n".join(
         f"| {item.modality} | {item.unit} | {item.min_rate_hz:g} Hz | "
@@ -115,7 +115,7 @@ Every figure on this page is about simulated patients. None says anything about 
 ## What it is
 
 {_wrapped(about.what + ", with three classes: none 0, moderate 0.5, severe 1.")}
-{model.parameter_count():,} parameters, {model.flops(samples) / 1e6:.0f} million operations a window, at 2 per
+{model.parameter_count():,} parameters, {model.flops(shapes) / 1e6:.0f} million operations a window, at 2 per
 multiply-accumulate.
 
 Windows of {samples} points at {spec.inputs[0].rate_hz:g} Hz, filtered and scaled by the monitor's own pipeline:

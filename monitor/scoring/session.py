@@ -190,8 +190,10 @@ def _input_differences(session: ort.InferenceSession, spec: BundleSpec) -> list[
             differences.append(f"input {name} has a fixed batch of {shape[0]}")
         if not all(isinstance(size, int) for size in shape[1:]):
             differences.append(f"input {name} has a free size other than the batch: {shape}")
-        if stated[name].render is None and (len(shape) != 3 or shape[2] != stated[name].samples):
-            differences.append(f"input {name} has shape {shape}, not (batch, channels, {stated[name].samples})")
+        if tuple(shape[1:]) != stated[name].shape:
+            differences.append(
+                f"input {name} has shape {shape}, not (batch, {', '.join(map(str, stated[name].shape))})"
+            )
     return sorted(differences)
 
 

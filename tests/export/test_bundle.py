@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from export.bundle import write_bundle
 from export.parity import ParityError
-from models.base import AttentionMap, PainModel, PainOutput
+from models.base import AttentionMap, PainModel, PainOutput, Shapes
 from monitor.bundle import default_input
 from monitor.scoring.session import OnnxRunner
 
@@ -22,6 +22,7 @@ class Pooled(PainModel):
     """The smallest model with attention: one softmax over time."""
 
     architecture = "pooled"
+    paper = "none"
 
     def __init__(self, *, dead: bool = False) -> None:
         super().__init__()
@@ -41,14 +42,18 @@ class Pooled(PainModel):
         attention = {"temporal.eda": weights} if with_attention else {}
         return PainOutput(logits=self.head(features), features=features, attention=attention)
 
-    def attention_maps(self, samples: int) -> tuple[AttentionMap, ...]:
-        return (AttentionMap(name="temporal.eda", kind="temporal", axis="time", of="eda", by="eda", shape=(samples,)),)
+    def example_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"eda": (1, SAMPLES)}
+
+    def attention_maps(self, shapes: Shapes) -> tuple[AttentionMap, ...]:
+        shape = shapes["eda"][1:]
+        return (AttentionMap(name="temporal.eda", kind="temporal", axis="time", of="eda", by="eda", shape=shape),)
 
     def parity_probes(self) -> tuple[str, ...]:
         return ("score.weight",)
 
-    def flops(self, samples: int) -> int:
-        return 2 * samples * 24
+    def flops(self, shapes: Shapes) -> int:
+        return 2 * shapes["eda"][1] * 24
 
 
 def spec(**changes: Any) -> dict[str, Any]:

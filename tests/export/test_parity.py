@@ -15,7 +15,7 @@ from tests.export.conftest import SHAPES, Exported
 def test_graphs_agree_with_torch_at_every_batch_size(exported: Exported) -> None:
     results = check(exported.model, exported.graphs, SHAPES)
     assert {result.batch for result in results} == set(BATCHES) == {1, 3, 8}
-    maps = {item.name for item in exported.model.attention_maps(138)}
+    maps = {item.name for item in exported.model.attention_maps(SHAPES)}
     assert {result.output for result in results} == maps | {"logits", "features"}
     figures = summary("fill", results)
     assert 0.0 <= figures["fill.worst_over_bound"] <= 1.0

@@ -58,8 +58,8 @@ def test_operations_agree_with_those_that_torch_counts() -> None:
     # torch does not look into its LSTM kernel.
     lstm = 2 * 2 * SAMPLES * (4 * 64 * (1 + 64) + 4 * 64 * 128)
     # The score is a product of one row, which it counts as well.
-    assert model.flops(SAMPLES) == pytest.approx(counter.get_total_flops() + lstm, rel=1e-3)
-    assert round(model.flops(SAMPLES) / 1e6) == 724
+    assert model.flops(model.example_shapes()) == pytest.approx(counter.get_total_flops() + lstm, rel=1e-3)
+    assert round(model.flops(model.example_shapes()) / 1e6) == 724
 
 
 @pytest.mark.parametrize("names", [("eda", "ecg"), ("eda", "bvp")])
@@ -104,7 +104,7 @@ def test_attention_rows_sum_to_one_and_shapes_are_as_declared() -> None:
     model = CrossModTransformer(classes=3).eval()
     with torch.inference_mode():
         maps = model(signals(3, "eda", "ecg"), with_attention=True).attention
-    declared = {item.name: item for item in model.attention_maps(SAMPLES)}
+    declared = {item.name: item for item in model.attention_maps(model.example_shapes())}
     assert list(maps) == list(declared)
     for name, values in maps.items():
         assert values.shape == (3, *declared[name].shape)

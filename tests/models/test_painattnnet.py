@@ -40,10 +40,10 @@ def test_parameters_and_operations_are_the_published_ones(count: int, parameters
     model = MSCNSE(inputs=SIGNALS[:count], classes=2).eval()
     assert model.parameter_count() == parameters
     assert MSCNSE(inputs=SIGNALS[:count], classes=3).parameter_count() == parameters + 2251
-    assert model.flops(SAMPLES) == pytest.approx(2 * macs, rel=2e-3)
+    assert model.flops(model.example_shapes()) == pytest.approx(2 * macs, rel=2e-3)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(signals(1, *model.input_names))
-    assert model.flops(SAMPLES) == counter.get_total_flops()
+    assert model.flops(model.example_shapes()) == counter.get_total_flops()
 
 
 def test_branches_leave_the_points_that_the_published_layers_take() -> None:
@@ -149,7 +149,7 @@ def test_maps_cost_nothing_unless_asked_for_and_are_as_declared() -> None:
         plain, shown = model(inputs), model(inputs, with_attention=True)
     assert plain.attention == {}
     assert torch.equal(plain.logits, shown.logits)
-    (declared,) = model.attention_maps(SAMPLES)
+    (declared,) = model.attention_maps(model.example_shapes())
     assert (declared.name, declared.axis, declared.of) == ("channel.se", "channel", "eda+ecg+emg")
     assert {name: tuple(value.shape) for name, value in shown.attention.items()} == {"channel.se": (3, 30)}
     assert shown.features.shape == (3, 2250)
@@ -179,8 +179,8 @@ def test_other_windows_resize_the_layers_over_time_and_nothing_else() -> None:
     with torch.inference_mode():
         assert model({"eda": torch.zeros(1, 1, 5120)}).logits.shape == (1, 2)
     for of in (model.flops, model.attention_maps):
-        with pytest.raises(ValueError, match="built for 5120 samples, not 2816"):
-            of(SAMPLES)
+        with pytest.raises(ValueError, match=r"takes \(1, 5120\) of eda, not \(1, 2816\)"):
+            of({"eda": (1, SAMPLES)})
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,6 @@ from models.checkpoint import load_checkpoint, save_checkpoint
 from models.registry import MODELS, create_model, list_models
 
 
-def samples(model: PainModel) -> int:
-    """Points of a window that it takes; most models take any number."""
-    return int(model.arguments.get("samples", 138))
-
-
 def test_every_architecture_is_in_the_table() -> None:
     modules = [importlib.import_module(f"models.{info.name}") for info in pkgutil.iter_modules(models.__path__)]
     found = {
@@ -39,20 +34,22 @@ def test_an_unknown_architecture_is_refused_with_those_that_exist() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_every_model_classifies_what_it_says_it_takes(name: str, classes: int) -> None:
     model = create_model(name, classes=classes).eval()
-    inputs = {key: torch.zeros(2, 1, samples(model)) for key in model.input_names}
+    shapes = model.example_shapes()
+    assert tuple(shapes) == model.input_names
+    inputs = {key: torch.zeros(2, *shape) for key, shape in shapes.items()}
     with torch.inference_mode():
         result = model(inputs)
     assert result.logits.shape == (2, classes)
     assert result.features.ndim == 2
     assert model.parameter_count() > 0
-    assert model.flops(samples(model)) > 0
+    assert model.flops(shapes) > 0
     assert set(model.parity_probes()) <= set(model.state_dict())
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_a_checkpoint_gives_the_same_model_back(name: str, tmp_path: Path) -> None:
     model = create_model(name, classes=3)
-    inputs = {key: torch.randn(2, 1, samples(model)) for key in model.input_names}
+    inputs = {key: torch.randn(2, *shape) for key, shape in model.example_shapes().items()}
     save_checkpoint(model, tmp_path / "sub" / "weights.pt")
     again = load_checkpoint(tmp_path / "sub" / "weights.pt")
     assert again.arguments == model.arguments

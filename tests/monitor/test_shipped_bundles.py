@@ -32,7 +32,7 @@ def runner(name: str) -> OnnxRunner:
 
 def windows(bundle: Bundle, seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {i.name: rng.standard_normal((1, i.samples)).astype(np.float32) for i in bundle.spec.inputs}
+    return {i.name: rng.standard_normal(i.shape).astype(np.float32) for i in bundle.spec.inputs}
 
 
 def live(name: str, patient: SyntheticPatient, seconds: float) -> list[Event]:

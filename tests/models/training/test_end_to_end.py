@@ -56,7 +56,7 @@ def test_every_shipped_plan_fits_its_model(name: str) -> None:
     model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=3).eval()
     with torch.inference_mode():
         result = model({item.name: torch.zeros(1, 1, item.samples) for item in inputs}, with_attention=True)
-    assert set(result.attention) == {item.name for item in model.attention_maps(plan.samples)}
+    assert set(result.attention) == {item.name for item in model.attention_maps(model.example_shapes())}
     assert isinstance(plan.recipe, Recipe) == (plan.architecture == "crossmod-transformer")
 
 

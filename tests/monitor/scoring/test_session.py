@@ -146,7 +146,7 @@ def test_classes_samples_and_maps_are_compared_with_model_json(bundle: Bundle, t
     narrower = [item | {"shape": [138, 64]} for item in content["attention"]]
     for changes, message in (
         (two, "logits have shape"),
-        ({"inputs": longer}, r"not \(batch, channels, 139\)"),
+        ({"inputs": longer}, r"not \(batch, 1, 139\)"),
         ({"attention": narrower}, r"instead of \(138, 64\)"),
     ):
         with pytest.raises(BundleError, match=message):

@@ -1,0 +1,1 @@
+"""The six images of a biosignal that the image models read, in pure numpy."""
