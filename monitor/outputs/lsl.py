@@ -14,7 +14,7 @@ from typing import Final
 
 from monitor.bundle import BundleSpec
 from monitor.outputs.lsl_player import PlayProgress, SignalOutlets, SignalSpec, play, stopped_by_signals
-from monitor.outputs.playback import patient_packets, patient_specs, recording_packets, recording_specs
+from monitor.outputs.playback import recording_packets, recording_specs
 from monitor.sources.liblsl import LSL_ERRORS, pylsl
 from monitor.types import Event, PainIndex, Provenance, Score, WindowsSkipped
 
@@ -23,8 +23,6 @@ __all__ = [
     "ScoreOutlets",
     "SignalOutlets",
     "SignalSpec",
-    "patient_packets",
-    "patient_specs",
     "play",
     "recording_packets",
     "recording_specs",

@@ -54,12 +54,15 @@ class SignalOutlets:
             ) from error
 
     def _create(self, spec: SignalSpec) -> pylsl.StreamOutlet:
-        info = pylsl.StreamInfo(spec.name, spec.type, 1, spec.rate_hz, pylsl.cf_float32, spec.source_id)
-        channel = info.desc().append_child("channels").append_child("channel")
-        channel.append_child_value("label", spec.channel or spec.name)
-        channel.append_child_value("type", spec.type)
-        if spec.unit is not None:
-            channel.append_child_value("unit", spec.unit)
+        info = pylsl.StreamInfo(spec.name, spec.type, spec.channels, spec.rate_hz, pylsl.cf_float32, spec.source_id)
+        channels = info.desc().append_child("channels")
+        label = spec.channel or spec.name
+        for number in range(spec.channels):
+            channel = channels.append_child("channel")
+            channel.append_child_value("label", label if spec.channels == 1 else f"{label} {number}")
+            channel.append_child_value("type", spec.type)
+            if spec.unit is not None:
+                channel.append_child_value("unit", spec.unit)
         pain = info.desc().append_child("pain")
         pain.append_child_value("origin", repr(self.origin))
         pain.append_child_value("provenance", spec.provenance.value)
@@ -78,11 +81,11 @@ class SignalOutlets:
 
         Args:
             key: Which signal.
-            samples: (n,) float32.
+            samples: (n,) or (n, channels) float32.
             stamps: (n,) seconds on the LSL clock, sent as they are.
         """
         if len(stamps):
-            self._outlets[key].push_chunk(samples.reshape(-1, 1), stamps)
+            self._outlets[key].push_chunk(samples.reshape(len(stamps), -1), stamps)
 
     def close(self) -> None:
         """Withdraw all outlets, after what was pushed has had time to leave. May be called twice."""

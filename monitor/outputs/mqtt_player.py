@@ -59,6 +59,9 @@ def topics_of(specs: Sequence[SignalSpec], *, bed: str, device: str) -> tuple[di
         if not spec.type:
             notes.append(f"{spec.name}: no modality follows from its name, so it has no topic and is not sent")
             continue
+        if spec.channels > 1:
+            notes.append(f"{spec.name}: has {spec.channels} channels, and MQTT carries one a message; it is not sent")
+            continue
         if spec.rate_hz <= 0:
             notes.append(f"{spec.name}: its sampling rate is not known, so it is not sent")
             continue

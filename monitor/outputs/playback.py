@@ -1,9 +1,9 @@
-"""A recording, or a synthetic patient, as the packets that a device would send."""
+"""A recording as the packets that a device would send."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -12,8 +12,7 @@ from monitor.errors import SourceError
 from monitor.outputs.player import Packet, SignalSpec
 from monitor.sources.base import Recording, Signal
 from monitor.sources.names import guess_modalities
-from monitor.sources.synthetic import SyntheticPatient, patient_chunks
-from monitor.types import MODALITY_UNITS, FloatArray, Provenance, snap
+from monitor.types import FloatArray, snap
 
 PACKET_S: Final = 0.05
 """Length of a packet: what a wearable sends twenty times a second."""
@@ -123,42 +122,3 @@ def stamps_of(signal: Signal) -> FloatArray:
             todo="State the rate with --rate HZ",
         )
     return snap(signal.t_first + np.arange(len(signal.samples)) / rate)
-
-
-def patient_specs(patient: SyntheticPatient, modalities: Sequence[str]) -> tuple[SignalSpec, ...]:
-    """What each signal of a synthetic patient says of itself: above all, that it is simulated."""
-    return tuple(
-        SignalSpec(
-            key=modality,
-            name=f"simulated {modality}",
-            type=modality,
-            source_id=f"pain-monitor-stream/{patient.subject}/{modality}",
-            rate_hz=patient.rate_hz(modality),
-            unit=MODALITY_UNITS[modality],
-            provenance=Provenance.SIMULATED,
-            channel=modality,
-        )
-        for modality in modalities
-    )
-
-
-def patient_packets(
-    patient: SyntheticPatient,
-    modalities: Sequence[str],
-    *,
-    start_s: float = 0.0,
-    duration_s: float | None = None,
-    packet_s: float = PACKET_S,
-) -> Iterator[Packet]:
-    """A synthetic patient as packets, artefacts applied: a jump of its clock is sent as it is stamped.
-
-    Args:
-        patient: Whom to play.
-        modalities: Which of its signals, each with a spec of `patient_specs`.
-        start_s: Where to begin, in seconds from the patient's zero.
-        duration_s: How much to play; None for ever.
-        packet_s: Length of a packet in seconds.
-    """
-    chunks = patient_chunks(patient, modalities, start_s=start_s, seconds=duration_s, chunk_s=packet_s)
-    for chunk in chunks:
-        yield chunk.due_s - start_s, chunk.modality, chunk.samples, chunk.stamps - start_s

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from monitor.types import Float32Array, FloatArray, Provenance
 
 Packet: TypeAlias = tuple[float, str, Float32Array, FloatArray]
-"""(seconds from the start at which the device would send it, signal key, (n,) samples, (n,) stamps in seconds from the
+"""(seconds from the start at which the device would send it, signal key, (n,) or (n, channels) samples, (n,) stamps in seconds from the
 start). Stamps need not agree with the first: a device whose clock has jumped is played as it is."""
 
 PROGRESS_S: Final = 0.5
@@ -38,6 +38,8 @@ class SignalSpec:
     provenance: Provenance
     channel: str = ""
     """Label of the channel; the name where empty."""
+    channels: int = 1
+    """Channels, numbered from 0 where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from monitor.clock import Clock
 from monitor.errors import MonitorError
@@ -38,13 +38,34 @@ __all__ = [
 _LONGEST_READ_S: Final = 10.0
 
 
+class Sender(Protocol):
+    """Whatever has signals to play."""
+
+    @property
+    def subject(self) -> str:
+        """Subject code."""
+        ...
+
+    def rate_hz(self, modality: str) -> float:
+        """Sampling rate.
+
+        Raises:
+            MonitorError: If there is no such signal.
+        """
+        ...
+
+    def measured(self, modality: str, first: int, count: int) -> tuple[Float32Array, FloatArray]:
+        """(n,) or (n, channels) samples from number `first` on, and their (n,) stamps in seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatientChunk:
     """Samples of one modality as a device would send them."""
 
     modality: str
     samples: Float32Array
-    """(n,) in the modality's unit."""
+    """(n,), or (n, channels) where there are several, in the modality's unit."""
     stamps: FloatArray
     """(n,) seconds from the patient's zero."""
     due_s: float
@@ -52,7 +73,7 @@ class PatientChunk:
 
 
 def patient_chunks(
-    patient: SyntheticPatient,
+    patient: Sender,
     modalities: Sequence[str],
     *,
     start_s: float = 0.0,

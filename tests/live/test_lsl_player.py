@@ -13,7 +13,8 @@ import pytest
 from monitor.clock import SystemClock
 from monitor.config import BedSettings, LslSettings
 from monitor.outputs.lsl import play, recording_packets, recording_specs, stopped_by_signals
-from monitor.outputs.playback import patient_packets, patient_specs, stamps_of
+from monitor.outputs.playback import stamps_of
+from monitor.outputs.synthetic_playback import synthetic_packets, synthetic_specs
 from monitor.sources.base import Candidate, Recording, Signal
 from monitor.sources.lsl import LslSource, discover
 from monitor.sources.synthetic import SyntheticPatient
@@ -144,8 +145,8 @@ def test_a_patient_plays_without_a_listener_when_told_so_in_real_time(lsl: None)
     seen = []
     began = time.monotonic()
     played = play(
-        specs=patient_specs(patient, ("EDA", "ECG")),
-        packets=patient_packets(patient, ("EDA", "ECG"), duration_s=1.0),
+        specs=synthetic_specs(patient, ("EDA", "ECG")),
+        packets=synthetic_packets(patient, ("EDA", "ECG"), duration_s=1.0),
         stop=threading.Event(),
         wait=False,
         progress=seen.append,
@@ -153,4 +154,4 @@ def test_a_patient_plays_without_a_listener_when_told_so_in_real_time(lsl: None)
     assert played == pytest.approx(1.0)
     assert time.monotonic() - began >= 1.0
     assert seen[-1].played_s == played
-    assert all(spec.provenance is Provenance.SIMULATED for spec in patient_specs(patient, ("EDA",)))
+    assert all(spec.provenance is Provenance.SIMULATED for spec in synthetic_specs(patient, ("EDA",)))

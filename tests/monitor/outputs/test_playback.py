@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import SourceError
-from monitor.outputs.playback import patient_packets, patient_specs, recording_packets, recording_specs, stamps_of
+from monitor.outputs.playback import recording_packets, recording_specs, stamps_of
+from monitor.outputs.synthetic_playback import synthetic_packets, synthetic_specs
 from monitor.sources.artefacts import Artefact
 from monitor.sources.base import Candidate, Recording, Signal
 from monitor.sources.synthetic import SyntheticPatient
@@ -94,7 +95,7 @@ def test_specs_state_what_the_file_states_and_nothing_else() -> None:
 def test_a_patient_is_played_whole_in_order_and_says_that_it_is_simulated() -> None:
     jump = Artefact(kind="clock_jump", modality="EDA", onset_s=3.0, duration_s=1.0, size=-50.0)
     patient = SyntheticPatient(part="test", number=3, artefacts=(jump,))
-    packets = list(patient_packets(patient, ("EDA", "BVP"), start_s=2.0, duration_s=3.0, packet_s=0.1))
+    packets = list(synthetic_packets(patient, ("EDA", "BVP"), start_s=2.0, duration_s=3.0, packet_s=0.1))
     for modality in ("EDA", "BVP"):
         rate = patient.rate_hz(modality)
         samples, stamps = patient.measured(modality, round(2.0 * rate), round(3.0 * rate))
@@ -104,4 +105,4 @@ def test_a_patient_is_played_whole_in_order_and_says_that_it_is_simulated() -> N
     dues = [due for due, *_ in packets]
     assert dues == sorted(dues)
     assert max(dues) <= 3.0
-    assert {spec.provenance for spec in patient_specs(patient, ("EDA", "BVP"))} == {Provenance.SIMULATED}
+    assert {spec.provenance for spec in synthetic_specs(patient, ("EDA", "BVP"))} == {Provenance.SIMULATED}
