@@ -9,10 +9,15 @@ from typing import Any, Final
 from models.base import PainModel
 from models.crossmod_transformer import CrossModTransformer
 from models.painattnnet import MSCNSE
+from models.se_cnn import SECNN
 
-MODELS: Final[Mapping[str, Callable[..., PainModel]]] = MappingProxyType(
-    {model.architecture: model for model in (CrossModTransformer, MSCNSE)}
+_ALL: Final[tuple[type[PainModel], ...]] = (
+    CrossModTransformer,
+    MSCNSE,
+    SECNN,
 )
+
+MODELS: Final[Mapping[str, Callable[..., PainModel]]] = MappingProxyType({model.architecture: model for model in _ALL})
 
 
 def list_models() -> tuple[str, ...]:
