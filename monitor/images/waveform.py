@@ -1,0 +1,68 @@
+"""A signal as a line on white, anti-aliased, without a loop over pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.types import Float32Array, FloatArray
+
+_STRIPES: Final = 4
+"""Each column of pixels is taken as so many stripes, in which coverage along the height is exact."""
+
+
+def waveform(heights: FloatArray, size: int, line_px: float) -> Float32Array:
+    """How much of each pixel a line through all samples covers.
+
+    The first sample lies in the middle of the first column of pixels, the last in that of the last, straight lines
+    between neighbours. Per stripe the line is one stretch of heights; drawn with a round pen, this stretch grows by
+    the pen's half chord over every stripe that the pen reaches.
+
+    Args:
+        heights: (samples,) in pixels from the bottom of the picture; what lies outside of it is cut off.
+        size: Height and width in pixels.
+        line_px: Diameter of the pen.
+
+    Returns:
+        (size, size) share covered, 0..1; row 0 is the top.
+    """
+    bottom, top = _stretches(heights, size)
+    radius = line_px / 2.0
+    reach = int(radius * _STRIPES)
+    low, high = bottom - radius, top + radius
+    for shift in range(1, reach + 1):
+        chord = np.sqrt(max(radius**2 - (shift / _STRIPES) ** 2, 0.0))
+        for own, other in ((np.s_[shift:], np.s_[:-shift]), (np.s_[:-shift], np.s_[shift:])):
+            np.minimum(low[own], bottom[other] - chord, out=low[own])
+            np.maximum(high[own], top[other] + chord, out=high[own])
+    rows = np.arange(size - 1, -1, -1, dtype=np.float32)[:, None]
+    covered = np.clip(high.astype(np.float32) - rows, 0.0, 1.0)
+    covered -= np.clip(low.astype(np.float32) - rows, 0.0, 1.0)
+    shares: Float32Array = covered.reshape(size, size, _STRIPES).mean(axis=2)
+    return shares
+
+
+def _stretches(heights: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
+    """(stripes,) least and greatest height of the line in each stripe."""
+    places, edges, order, starts = _layout(len(heights), size)
+    at_edges = np.interp(edges, places, heights)
+    line = np.concatenate((at_edges, heights))[order]
+    # From each edge up to, not including, the next.
+    low = np.minimum.reduceat(line, starts)[:-1]
+    high = np.maximum.reduceat(line, starts)[:-1]
+    return np.minimum(low, at_edges[1:]), np.maximum(high, at_edges[1:])
+
+
+@lru_cache(maxsize=16)
+def _layout(samples: int, size: int) -> tuple[FloatArray, FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """Where samples and edges of stripes lie, the order of both along the width, and where in it the edges are."""
+    places = np.linspace(0.5, size - 0.5, samples)
+    edges = np.linspace(0.0, size, size * _STRIPES + 1)
+    order = np.argsort(np.concatenate((edges, places)), kind="stable")
+    starts = np.flatnonzero(order < len(edges))
+    for array in (places, edges, order, starts):
+        array.setflags(write=False)
+    return places, edges, order, starts
