@@ -199,6 +199,18 @@ class BundleSpec(_Spec):
     """Of every other file of the bundle, and under `model.json` of the canonical model.json without this key."""
 
     @property
+    def origin(self) -> str:
+        """Where the weights come from, in words; whatever has seen simulated subjects says so."""
+        kinds = (self.weights.backbone, self.weights.head)
+        if "simulated" in kinds:
+            return f"trained on simulated {'patients' if self.target == 'pain' else 'subjects'}"
+        if kinds == ("random", "random"):
+            return "random weights, not trained"
+        if "trained" not in kinds:
+            return "published weights"
+        return f"{'published weights, head ' if kinds[0] == 'published' else ''}trained on {self.training.data}"
+
+    @property
     def notice(self) -> str:
         """What every screen, line and export says of this bundle beside its name; empty where nothing is to be said."""
         if self.target != "pain":

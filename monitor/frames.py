@@ -31,6 +31,12 @@ class BundleView(_Frame):
     version: str
     trained_on: str
     """In words: `trained on simulated patients`."""
+    notice: str = ""
+    """What is said wherever the bundle's name is shown; empty where nothing is to be said."""
+    target: str = "pain"
+    """pain, arousal or emotion."""
+    has_index: bool = True
+    """Whether there can be an index and pain alarms at all."""
     modalities: tuple[str, ...]
     attention: tuple[str, ...] = ()
     """Names of its attention maps."""

@@ -21,7 +21,7 @@ from monitor.bundle import Bundle, load_bundle, shipped_bundles
 from monitor.config import BedSettings, StreamSettings
 from monitor.errors import BundleError, MonitorError
 from monitor.pipeline import Pipeline
-from monitor.scoring.scorer import RawScore, Runner
+from monitor.scoring.scorer import RawScore, Runner, has_index
 from monitor.sources.base import Candidate, Recording
 from monitor.sources.mapping import Mapped, override, resolve
 from monitor.sources.replay import replay_chunks, replay_streams
@@ -68,6 +68,11 @@ def _named(candidate: Candidate) -> str:
     return candidate.name if own else f"{candidate.name}/{candidate.channel}"
 
 
+def _with_index() -> tuple[str, ...]:
+    """Shipped bundles that tell of pain; the others show a pipeline, and are replayed when they are named."""
+    return tuple(name for name in shipped_bundles() if has_index(load_bundle(name).spec))
+
+
 def prepare(
     recording: Recording,
     *,
@@ -82,7 +87,8 @@ def prepare(
 
     Args:
         recording: What to replay.
-        bed: Settings; None for the defaults with all shipped bundles whose signals are recorded.
+        bed: Settings; None for the defaults with all shipped bundles that have an index and whose signals are
+            recorded.
         maps: Streams that go before those of the bed.
         bundles: Names that go before those of the bed.
         calibrate: Take the baseline between these, in seconds from the origin.
@@ -93,7 +99,7 @@ def prepare(
         MonitorError: If the span is none, the mapping would be a guess, or a bundle is missing or damaged.
     """
     settings = (bed or BedSettings(name="replay")).model_dump()
-    names = tuple(bundles) or (bed.bundles if bed is not None else shipped_bundles())
+    names = tuple(bundles) or (bed.bundles if bed is not None else _with_index())
     if not names:
         raise BundleError("no model bundle is shipped with this copy", todo="Make them with `make bundles`")
     settings |= {"bundles": names, "stream": override(bed.stream if bed is not None else (), maps)}

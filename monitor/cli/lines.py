@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.bundle import BundleSpec
 from monitor.types import (
     AlarmEvent,
     CalibrationEvent,
@@ -24,7 +25,7 @@ from monitor.types import (
     WindowsSkipped,
 )
 
-RESEARCH_ONLY: Final = "model trained on simulated patients · RESEARCH USE ONLY"
+RESEARCH_ONLY: Final = "RESEARCH USE ONLY"
 
 _SIGNALS: Final = {
     Provenance.SIMULATED: "SIMULATED SIGNALS · ",
@@ -56,9 +57,19 @@ def recording_time(_: float, t_rel: float) -> str:
     return f"{t_rel:8.2f} s"
 
 
-def banner(provenance: Provenance) -> str:
-    """The notice that every screenful carries."""
-    return f"=== {_SIGNALS[provenance]}{RESEARCH_ONLY} ==="
+def banner(provenance: Provenance, about: str) -> str:
+    """The notice that every screenful carries.
+
+    Args:
+        provenance: Of the signals.
+        about: What is to be said of the bundle, from `said_of`; may be empty.
+    """
+    return f"=== {_SIGNALS[provenance]}{f'{about} · ' if about else ''}{RESEARCH_ONLY} ==="
+
+
+def said_of(bundles: Iterable[BundleSpec]) -> dict[str, str]:
+    """What a banner says of each bundle, by its name: where its weights come from, and its notice."""
+    return {spec.name: " · ".join(filter(None, (f"model: {spec.origin}", spec.notice))) for spec in bundles}
 
 
 @dataclass(slots=True)
@@ -93,14 +104,17 @@ class ScoreLines:
 
     Args:
         timestamp: How to write the time of a line.
+        bundles: What may score; each banner says where the weights of the one that does come from.
         several_beds: Each line names its bed.
     """
 
-    def __init__(self, *, timestamp: Timestamp, several_beds: bool = False) -> None:
+    def __init__(self, *, timestamp: Timestamp, bundles: Iterable[BundleSpec], several_beds: bool = False) -> None:
         self._timestamp = timestamp
+        self._about = said_of(bundles)
         self._several = several_beds
         self._beds: dict[str, _Bed] = {}
         self._until_banner = 0
+        self._last_bundle = ""
 
     def add(self, bed: str, events: Sequence[Event]) -> list[str]:
         """Return the lines that these events of one bed make."""
@@ -127,11 +141,11 @@ class ScoreLines:
         if state.alarms:
             parts.append("ALARM " + ", ".join(sorted(state.alarms)))
         line = self._head(bed, score.t_end, score.t_rel) + "  ".join(part for part in parts if part)
-        if self._until_banner > 0:
+        if self._until_banner > 0 and score.bundle == self._last_bundle:
             self._until_banner -= 1
             return [line]
-        self._until_banner = _BANNER_EVERY - 1
-        return [banner(score.provenance), line]
+        self._until_banner, self._last_bundle = _BANNER_EVERY - 1, score.bundle
+        return [banner(score.provenance, self._about.get(score.bundle, "")), line]
 
 
 def _said(score: Score, index: PainIndex | None) -> str:
@@ -139,6 +153,8 @@ def _said(score: Score, index: PainIndex | None) -> str:
         return "no score: " + ", ".join(score.absent)
     best = max(range(len(score.classes)), key=score.probabilities.__getitem__)
     shares = " ".join(f"{name} {p:.2f}" for name, p in zip(score.classes, score.probabilities, strict=True))
+    if score.index is None:  # what this bundle tells is no pain, or not fit to be called so
+        return f"no index  {score.classes[best]:<8} ({shares})"
     return f"index {_mean(index, 'fast')} fast {_mean(index, 'slow')} slow  {score.classes[best]:<8} ({shares})"
 
 
@@ -185,9 +201,14 @@ class JsonLines:
 
     `t_end` counts in seconds from the origin of the window grid; `probabilities`, `index_fast` and `index_slow` are
     null where there are none, and `absent` then says why; `hollow` marks an index not calibrated to the subject.
+    `model` says where the bundle's weights come from, and what else is to be said of it.
+
+    Args:
+        bundles: What may score.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, bundles: Iterable[BundleSpec]) -> None:
+        self._about = said_of(bundles)
         self._beds: dict[str, _Bed] = {}
 
     def add(self, bed: str, events: Sequence[Event]) -> list[str]:
@@ -202,14 +223,15 @@ class JsonLines:
 
     def _window(self, state: _Bed) -> list[str]:
         score, state.score = state.score, None
-        return [] if score is None else [json.dumps(_object(score, state), allow_nan=False)]
+        return [] if score is None else [json.dumps(_object(score, state, self._about), allow_nan=False)]
 
 
-def _object(score: Score, state: _Bed) -> dict[str, Any]:
+def _object(score: Score, state: _Bed, about: Mapping[str, str]) -> dict[str, Any]:
     index = state.index
     return {
         "t_end": score.t_rel,
         "bundle": score.bundle,
+        "model": about.get(score.bundle, "").removeprefix("model: "),
         "calibration": score.calibration,
         "classes": list(score.classes),
         "probabilities": None if score.probabilities is None else list(score.probabilities),

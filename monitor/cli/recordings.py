@@ -75,7 +75,8 @@ def replay(
         runner = OnnxRunner(job.bundles)
     for note in job.notes:
         log.print(note, highlight=False, markup=False)
-    lines = JsonLines() if as_json else ScoreLines(timestamp=recording_time)
+    specs = [bundle.spec for bundle in job.bundles]
+    lines = JsonLines(bundles=specs) if as_json else ScoreLines(timestamp=recording_time, bundles=specs)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with contextlib.ExitStack() as stack:
         maps_file = stack.enter_context(AttentionFile(attention, runner)) if attention is not None else None

@@ -53,10 +53,14 @@ def run_engine(
         MonitorError: If it cannot start.
     """
     clock = SystemClock()
+    models = load_models(settings)
+    specs = models.specs
     lines: Lines = (
-        JsonLines()
+        JsonLines(bundles=specs)
         if json
-        else ScoreLines(timestamp=local_time(clock.utc() - clock.now()), several_beds=len(settings.bed) > 1)
+        else ScoreLines(
+            timestamp=local_time(clock.utc() - clock.now()), bundles=specs, several_beds=len(settings.bed) > 1
+        )
     )
     out = write or _write_line
 
@@ -64,7 +68,6 @@ def run_engine(
         for line in lines.add(bed, events):
             out(line)
 
-    models = load_models(settings)
     over_mqtt = mqtt_outputs(settings, models, clock)
     outputs = [*lsl_outputs(models), *over_mqtt]
     engine = Engine(settings=settings, models=models, outputs=outputs, on_events=show, clock=clock)

@@ -33,6 +33,7 @@ from monitor.frames import (
     WaveBlock,
 )
 from monitor.scoring.comparators import ScrCounter
+from monitor.scoring.scorer import has_index
 from monitor.types import (
     MODALITY_UNITS,
     AlarmEvent,
@@ -65,8 +66,6 @@ _RATE_SPAN_S: Final = 10.0
 _RANK: Final = {Provenance.LIVE: 0, Provenance.REPLAY: 1, Provenance.SIMULATED: 2}
 _URGENCY: Final = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 _COUNTED: Final = {StreamEventKind.GAP: "gaps", StreamEventKind.LOST: "lost", StreamEventKind.LATE: "late"}
-
-_NOT_SIMULATED: Final = {"random": "random weights, not trained", "published": "published weights"}
 
 
 @dataclass(slots=True, eq=False)
@@ -417,17 +416,13 @@ def _bundle_view(spec: BundleSpec) -> BundleView:
     return BundleView(
         name=spec.name,
         version=spec.version,
-        trained_on=_trained_on(spec),
+        trained_on=spec.origin,
+        notice=spec.notice,
+        target=spec.target,
+        has_index=has_index(spec),
         modalities=tuple(item.modality for item in spec.inputs),
         attention=tuple(item.name for item in spec.attention),
     )
-
-
-def _trained_on(spec: BundleSpec) -> str:
-    """Where the weights come from, in words; whatever has seen simulated patients says so."""
-    if "simulated" in (spec.weights.backbone, spec.weights.head):
-        return "trained on simulated patients"
-    return _NOT_SIMULATED.get(spec.weights.head, f"trained on {spec.training.data}")
 
 
 def _limits_view(alarm: AlarmSettings) -> LimitsView:

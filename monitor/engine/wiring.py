@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.bundle import Bundle, load_bundle
+from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import BedPipeline, PipelineFactory, SessionStart
@@ -33,6 +33,11 @@ class Models:
     build: PipelineFactory
     explain: Callable[[str, Mapping[str, Float32Array]], Mapping[str, Float32Array]] | None = None
     """Attention maps of one window: (bundle, inputs) -> by name; None where nothing makes them."""
+
+    @property
+    def specs(self) -> tuple[BundleSpec, ...]:
+        """The bundles of all beds, each once."""
+        return tuple({item.spec.name: item.spec for stored in self.bundles.values() for item in stored}.values())
 
 
 def load_models(settings: Settings) -> Models:

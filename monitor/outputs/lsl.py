@@ -116,8 +116,8 @@ class _ScoreOutlet:
             node = pain.append_child("bundle")
             node.append_child_value("name", bundle.name)
             node.append_child_value("version", bundle.version)
-            simulated = "simulated" in (bundle.weights.backbone, bundle.weights.head)
-            node.append_child_value("trained_on", "simulated patients" if simulated else bundle.training.data)
+            node.append_child_value("origin", bundle.origin)
+            node.append_child_value("notice", bundle.notice)
         self._outlet = pylsl.StreamOutlet(info, max_buffered=60)
 
     def push(self, events: Sequence[Event]) -> None:

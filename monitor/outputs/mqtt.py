@@ -70,7 +70,7 @@ class MqttOutput:
     def __init__(self, *, bed: str, bundles: Sequence[BundleSpec], settings: MqttSettings, clock: Clock) -> None:
         self.name = f"mqtt-{bed}"
         self._bed = bed
-        self._trained_on = {bundle.name: _trained_on(bundle) for bundle in bundles}
+        self._bundles = {bundle.name: bundle for bundle in bundles}
         self._settings = settings
         self._clock = clock
         self._utc_offset = clock.utc() - clock.now()
@@ -264,8 +264,8 @@ class MqttOutput:
         self._wake.set()
 
     def _add_score(self, score: Score, index: PainIndex | None) -> None:
-        trained_on = self._trained_on.get(score.bundle, "")
-        message = score_message(score, index, utc_offset=self._utc_offset, trained_on=trained_on)
+        bundle = self._bundles[score.bundle]
+        message = score_message(score, index, utc_offset=self._utc_offset, origin=bundle.origin, notice=bundle.notice)
         self._scores.append((bed_topic(self._bed, "score"), encode(message)))
         quality = quality_message(score, utc_offset=self._utc_offset)
         self._scores.append((bed_topic(self._bed, "quality"), encode(quality)))
@@ -331,8 +331,3 @@ class MqttOutput:
             _LOGGER.exception("bed %s: command %s of %s failed", self._bed, command.action, command.user)
             return reply(command.id, error="it failed; see the monitor's log", reason="failed")
         return reply(command.id, result=result)
-
-
-def _trained_on(bundle: BundleSpec) -> str:
-    simulated = "simulated" in (bundle.weights.backbone, bundle.weights.head)
-    return "simulated patients" if simulated else bundle.training.data

@@ -16,14 +16,17 @@ VERSION: Final = 1
 NOTICE: Final = "RESEARCH USE ONLY"
 
 
-def score_message(score: Score, index: PainIndex | None, *, utc_offset: float, trained_on: str) -> dict[str, Any]:
+def score_message(
+    score: Score, index: PainIndex | None, *, utc_offset: float, origin: str, notice: str
+) -> dict[str, Any]:
     """One window: its score, or why there is none, and the index after it.
 
     Args:
         score: The score.
         index: The index of the same window, where there is one.
         utc_offset: UTC minus stream clock in seconds.
-        trained_on: What the bundle was trained on, in words.
+        origin: Where the bundle's weights come from, in words.
+        notice: What is said beside the bundle's name; empty where nothing is to be said.
     """
     return {
         **_head(score.bed, score.provenance),
@@ -33,7 +36,8 @@ def score_message(score: Score, index: PainIndex | None, *, utc_offset: float, t
         "k": score.k,
         "decided": score.decided_at + utc_offset,
         "bundle": score.bundle,
-        "trained_on": trained_on,
+        "origin": origin,
+        "bundle_notice": notice,
         "absent": list(score.absent),
         "classes": list(score.classes),
         "probabilities": list(score.probabilities) if score.probabilities is not None else None,

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 from monitor.types import Float32Array, FloatArray, Provenance
 
 Packet: TypeAlias = tuple[float, str, Float32Array, FloatArray]
-"""(seconds from the start at which the device would send it, signal key, (n,) or (n, channels) samples, (n,) stamps in seconds from the
-start). Stamps need not agree with the first: a device whose clock has jumped is played as it is."""
+"""(seconds from the start at which the device would send it, signal key, (n,) or (n, channels) samples, (n,) stamps in
+seconds from the start). Stamps need not agree with the first: a device whose clock has jumped is played as it is."""
 
 PROGRESS_S: Final = 0.5
 

@@ -169,18 +169,11 @@ def signals_in_words(found: Sequence[Provenance]) -> str:
 
 def bundles_in_words(reader: SessionReader) -> tuple[str, ...]:
     """Name, version and origin of the weights of each bundle."""
-    weights = {
-        "simulated": "trained on simulated patients",
-        "random": "random weights",
-        "published": "published weights",
-        "trained": "trained head",
-        "none": "no weights",
-    }
     words = []
     for bundle in reader.bundles():
-        kinds = dict.fromkeys((bundle.spec.weights.backbone, bundle.spec.weights.head))
-        said = ", ".join(weights[kind] for kind in kinds)
-        words.append(f"{bundle.spec.name} {bundle.spec.version} ({said})")
+        spec = bundle.spec
+        said = "; ".join(filter(None, (spec.origin, spec.notice)))
+        words.append(f"{spec.name} {spec.version} ({said})")
     return tuple(words)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec, default_input
 from monitor.cli.lines import RESEARCH_ONLY, JsonLines, ScoreLines, local_time, recording_time
 from monitor.types import (
     AlarmEvent,
@@ -93,8 +94,35 @@ def alarm(presence: Presence) -> AlarmEvent:
     )
 
 
+def specs() -> list[BundleSpec]:
+    """One with an index, one whose backbone has seen nothing, and one of emotion."""
+    tiny = BundleSpec(
+        name="tiny",
+        version="1",
+        architecture="tiny",
+        target="pain",
+        inputs=(default_input("EDA"),),
+        classes=tuple(
+            ClassSpec(name=name, level=level) for name, level in (("none", 0), ("moderate", 0.5), ("severe", 1))
+        ),
+        calibration=CalibrationSpec(prior=(1 / 3, 1 / 3, 1 / 3)),
+        training=TrainingSpec(data="none", protocol="none"),
+        weights=WeightsSpec(backbone="simulated", head="simulated", alarm_eligible=True),
+        parameters=1,
+        flops=1,
+        card="card.md",
+        intended_use="Tests only.",
+    )
+    untrained = tiny.weights.model_copy(update={"backbone": "random", "head": "random", "alarm_eligible": False})
+    return [
+        tiny,
+        tiny.model_copy(update={"name": "untrained", "weights": untrained}),
+        tiny.model_copy(update={"name": "moods", "target": "emotion"}),
+    ]
+
+
 def lines() -> ScoreLines:
-    return ScoreLines(timestamp=recording_time)
+    return ScoreLines(timestamp=recording_time, bundles=specs())
 
 
 def test_a_line_holds_time_index_class_probabilities_quality_and_calibration() -> None:
@@ -137,7 +165,7 @@ def test_what_befalls_streams_is_told_and_routine_is_not() -> None:
 
 
 def test_several_beds_are_named_and_kept_apart() -> None:
-    out = ScoreLines(timestamp=recording_time, several_beds=True)
+    out = ScoreLines(timestamp=recording_time, bundles=specs(), several_beds=True)
     out.add("a", [alarm(Presence.ON)])
     line = out.add("b", [score(3), index(3)])[-1]
     assert "  b  index" in line
@@ -163,7 +191,7 @@ def test_every_screenful_has_a_banner_and_batches_change_nothing(count: int, cut
 
 
 def test_json_has_the_promised_fields() -> None:
-    out = JsonLines()
+    out = JsonLines(bundles=specs())
     scored, absent = (
         json.loads(line)
         for line in out.add("b", [score(3), index(3, hollow=True), alarm(Presence.ON), score(4, "EDA:gap"), index(4)])
@@ -176,6 +204,7 @@ def test_json_has_the_promised_fields() -> None:
     assert scored["absent"] == []
     assert scored["alarms"] == ["pain_moderate"]
     assert scored["provenance"] == "simulated"
+    assert scored["model"] == "trained on simulated patients"
     assert absent["probabilities"] is None
     assert absent["absent"] == ["EDA:gap"]
     assert absent["quality"] == {"EDA": "gap"}
@@ -186,3 +215,21 @@ def test_live_signals_are_not_called_simulated() -> None:
     assert "SIGNALS" not in banner
     assert "RESEARCH USE ONLY" in banner
     assert "REPLAYED" in lines().add("b", [score(3, provenance=Provenance.REPLAY)])[0]
+
+
+def test_a_banner_says_of_each_bundle_what_it_is_and_follows_a_switch() -> None:
+    out = lines()
+    assert "model: trained on simulated patients" in out.add("b", [score(3)])[0]
+    untrained = replace(score(4), bundle="untrained", index=None)
+    banner, line = out.add("b", [untrained])
+    assert "UNTRAINED BACKBONE: shows the pipeline, not pain" in banner
+    assert "no index" in line
+    assert "CLASSIFIES EMOTION, NOT PAIN" in out.add("b", [replace(score(5), bundle="moods", index=None)])[0]
+    assert len(out.add("b", [replace(score(6), bundle="moods", index=None)])) == 1
+
+
+def test_a_score_without_an_index_says_its_class_and_that_there_is_none() -> None:
+    line = lines().add("b", [replace(score(3), bundle="moods", index=None), index(3, fast=None)])[-1]
+    assert "severe" in line
+    assert "no index" in line
+    assert "fast" not in line

@@ -45,17 +45,23 @@ def test_a_score_says_what_it_rests_on() -> None:
         slow_withheld="half_empty", hollow=True,
     )  # fmt: skip
     said = json.loads(
-        encode(score_message(score(present=True), index, utc_offset=OFFSET, trained_on="simulated patients"))
+        encode(
+            score_message(
+                score(present=True), index, utc_offset=OFFSET, origin="trained on simulated patients", notice=""
+            )
+        )
     )
     assert said["provenance"] == "simulated"
-    assert said["trained_on"] == "simulated patients"
+    assert said["origin"] == "trained on simulated patients"
     assert said["notice"] == "RESEARCH USE ONLY"
     assert (said["t"], said["decided"]) == (OFFSET + 104.0, OFFSET + 104.5)
     assert (said["fast"], said["slow"], said["slow_withheld"], said["hollow"]) == (75.0, None, "half_empty", True)
 
 
 def test_no_score_is_a_message_too() -> None:
-    said = json.loads(encode(score_message(score(present=False), None, utc_offset=OFFSET, trained_on="")))
+    said = json.loads(
+        encode(score_message(score(present=False), None, utc_offset=OFFSET, origin="", notice="UNTRAINED"))
+    )
     assert (said["probabilities"], said["index"], said["absent"]) == (None, None, ["EDA:gap"])
     quality = json.loads(encode(quality_message(score(present=False), utc_offset=OFFSET)))
     assert quality["modalities"] == {"EDA": {"usable": False, "reasons": ["gap"], "grade": "", "metrics": {"x": None}}}
