@@ -8,12 +8,18 @@ from typing import Any, Final
 
 from models.base import PainModel
 from models.crossmod_transformer import CrossModTransformer
-from models.painattnnet import MSCNSE
+from models.painattnnet import MSCNSE, MSCNOnly, MSCNTran, PainAttnNet
+from models.painattnnet_fusion import PainAttnNetAttention, PainAttnNetLate
 from models.se_cnn import SECNN
 
 _ALL: Final[tuple[type[PainModel], ...]] = (
     CrossModTransformer,
+    MSCNOnly,
     MSCNSE,
+    MSCNTran,
+    PainAttnNet,
+    PainAttnNetAttention,
+    PainAttnNetLate,
     SECNN,
 )
 
