@@ -30,7 +30,9 @@ def shades(data: NDArray[Any]) -> Bytes:
     places = (data - low) / spread
     places *= 256.0
     # The greatest value is 256, one beyond the last colour.
-    return np.minimum(places, 255.0, out=places).astype(np.uint8)
+    np.minimum(places, 255.0, out=places)
+    found: Bytes = places.astype(np.uint8)
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ from monitor.images.colours import Bytes, Colours, scaled_table, shades, table
 from monitor.images.recurrence import recurrence
 from monitor.images.scalogram import log_scales, scalogram
 from monitor.images.spec import RecurrenceRender, RenderSpec, ScalogramRender, SpectrogramRender, WaveformRender
-from monitor.images.spectrogram import spectrogram
+from monitor.images.spectrogram import Mode, spectrogram
 from monitor.images.waveform import waveform
 from monitor.types import Float32Array, FloatArray
 
@@ -104,7 +104,7 @@ def _spectrogram(signal: FloatArray, spec: SpectrogramRender, rate_hz: float) ->
         # Silence, whose greatest is 0 too, takes the least positive number: one colour.
         data = 10.0 * np.log10(np.maximum(density, max(FLOOR * float(density.max()), _LEAST)))
     else:
-        mode = "angle" if spec.kind == "spectrogram_angle" else "phase"
+        mode: Mode = "angle" if spec.kind == "spectrogram_angle" else "phase"
         data = spectrogram(signal, mode, spec.nfft, spec.overlap, rate_hz)
     return _fitted(shades(data)[::-1], spec.size)
 
@@ -134,7 +134,10 @@ def _waveform(signal: FloatArray, low: float, high: float, spec: WaveformRender)
     else:
         heights = np.full(len(signal), spec.size / 2.0)
     covered = waveform(heights, spec.size, spec.line_px)
-    return np.rint(255.0 * (1.0 - covered)).astype(np.uint8)
+    covered -= 1.0
+    covered *= -255.0
+    places: Bytes = np.rint(covered, out=covered).astype(np.uint8)
+    return places
 
 
 def _shrunk(data: NDArray[Any], size: int) -> NDArray[Any]:

@@ -38,8 +38,8 @@ def scalogram(values: FloatArray, scales: FloatArray | Sequence[float]) -> Float
     samples = len(values)
     length, spectra = _wavelets(tuple(map(float, scales)), samples)
     spectrum = np.fft.rfft(values.astype(np.float32), length)
-    coefficients: Float32Array = np.fft.irfft(spectrum * spectra, length)[:, :samples]
-    return np.abs(coefficients)
+    coefficients = np.fft.irfft(spectrum * spectra, length)[:, :samples]
+    return np.abs(coefficients).astype(np.float32, copy=False)
 
 
 def log_scales(count: int, least: float, greatest: float) -> FloatArray:
