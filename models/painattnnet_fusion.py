@@ -1,4 +1,4 @@
-"""PainAttnNet on several signals, one whole encoder each: weighted by constants (late) or by what they hold (attention).
+"""PainAttnNet on several signals, one whole encoder each, weighted by constants (late) or by content (attention).
 
 Late fusion is the public code of m-PainAttnNet, `PainAttnNet_Multimodal(fusion="late")`. Attention fusion is promised
 on that project's page and is not in its code: the reading here is ours, see `PainAttnNetAttention`.
@@ -244,7 +244,7 @@ class PainAttnNetAttention(RawSignals):
         there = None
         if present is not None:
             if unknown := present.keys() - set(self.input_names):
-                raise ValueError(f"{self.architecture} has no input {sorted(unknown)[0]}")
+                raise ValueError(f"{self.architecture} has no input {min(unknown)}")
             everywhere = like.new_ones(len(like), dtype=torch.bool)
             there = torch.stack([present.get(name, everywhere) for name in self.input_names], dim=1)
             if not there.any(dim=1).all():

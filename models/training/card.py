@@ -52,6 +52,11 @@ class _About:
     """How its attention maps are read."""
 
 
+_GATES: Final = (
+    "The gates weigh channels of the network, neither signals nor times, and need not sum to 1. They come from one "
+    "hidden unit, so that all are exactly 0.5 where it is off: the block is then inactive."
+)
+
 _ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
     {
         "crossmod-transformer": _About(
@@ -67,9 +72,30 @@ _ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
                 "table below, three branches of convolutions over 0.1 to 2 s, one squeeze-and-excitation block and one "
                 "linear layer (the quirks kept are in `models/painattnnet.py`)"
             ),
+            maps=_GATES,
+        ),
+        "painattnnet": _About(
+            what=(
+                "PainAttnNet after its public code: the signals joined along time in the order of the table below "
+                "(m-PainAttnNet's early fusion), three branches of convolutions over 0.1 to 2 s, one "
+                "squeeze-and-excitation block, two layers of attention with causal convolutions, and one linear layer "
+                "(the quirks kept are in `models/painattnnet.py` and `models/blocks/causal_encoder.py`)"
+            ),
             maps=(
-                "The gates weigh channels of the network, neither signals nor times, and need not sum to 1. They come "
-                "from one hidden unit, so that all are exactly 0.5 where it is off: the block is then inactive."
+                "`self.*`: rows are queries and sum to 1, mean over heads. Their 75 steps are mixtures of the whole "
+                "window, no times. " + _GATES
+            ),
+        ),
+        "painattnnet-attention": _About(
+            what=(
+                "PainAttnNet's encoder once for each signal, and learned weights over the signals that depend on the "
+                "window. m-PainAttnNet's page promises such a fusion and its code has none: the reading taken is in "
+                "`models/painattnnet_fusion.py`"
+            ),
+            maps=(
+                "`modality`: the share of each signal's encoding in the sum that is classified, in the order of the "
+                "table above; an encoding of small weight can still decide. `self.*`: rows are queries and sum to 1, "
+                "mean over heads; their 75 steps are mixtures of the whole window, no times. " + _GATES
             ),
         ),
     }

@@ -18,7 +18,8 @@ from models.checkpoint import save_checkpoint
 from models.crossmod_transformer import CrossModTransformer
 from models.data.base import WindowSet
 from models.data.simulated import CLASSES, cohort, population_inputs, unscored_spec
-from models.painattnnet import MSCNSE
+from models.painattnnet import MSCNSE, PainAttnNet
+from models.painattnnet_fusion import PainAttnNetAttention
 from models.registry import create_model
 from models.training.baseline import features, fit_baseline
 from models.training.card import write_card
@@ -73,6 +74,9 @@ class ShippedModel:
     """In stages, or as one."""
 
 
+_SMALL: Final = Cohort(part="train", numbers=range(80), per_class=(6, 3, 3))
+"""For models of which some minutes of training must do."""
+
 SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
     {
         "crossmod-eda-ecg": ShippedModel(
@@ -92,6 +96,24 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
             rate_hz=512.0,
             samples=2816,
             recipe=FitSettings(epochs=6, milestone=3, learning_rate=1e-3),
+        ),
+        "painattnnet-eda-ecg-emg": ShippedModel(
+            modalities=("EDA", "ECG", "EMG"),
+            title="PainAttnNet on skin conductance, ECG and EMG",
+            architecture=PainAttnNet.architecture,
+            rate_hz=512.0,
+            samples=2816,
+            train=_SMALL,
+            recipe=FitSettings(epochs=12, milestone=8, learning_rate=1e-3, batch=32),
+        ),
+        "painattnnet-attention-eda-ecg": ShippedModel(
+            modalities=("EDA", "ECG"),
+            title="PainAttnNet with attention over skin conductance and ECG",
+            architecture=PainAttnNetAttention.architecture,
+            rate_hz=512.0,
+            samples=2816,
+            train=_SMALL,
+            recipe=FitSettings(epochs=12, milestone=8, learning_rate=1e-3, batch=32),
         ),
     }
 )
