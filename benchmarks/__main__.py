@@ -24,6 +24,7 @@ class Name(StrEnum):
 
     PREPROCESSING = "preprocessing"
     INFERENCE = "inference"
+    IMAGES = "images"
     LATENCY = "latency"
     SCREEN = "screen"
     SCREENSHOTS = "screenshots"
@@ -47,9 +48,10 @@ def main(
     """Measure the monitor beside what one would otherwise take, in one run and on one thread.
 
     preprocessing: one bed's signal path against neurokit2 and scipy. inference: CrossMod-Transformer in ONNX Runtime
-    against torch. latency: from a sample pushed over LSL to its score, with the engine's CPU time and memory. screen:
-    the dashboard's pictures a second and CPU time. screenshots: no measurement; writes the documentation's pictures of
-    the dashboard, and only where it is named.
+    against torch. images: the six images of a biosignal, beside matplotlib and PyWavelets. latency: from a sample
+    pushed over LSL to its score, with the engine's CPU time and memory. screen: the dashboard's pictures a second and
+    CPU time. screenshots: no measurement; writes the documentation's pictures of the dashboard, and only where it is
+    named.
 
     Contenders take turns, ratios are formed round by round, and medians are given with their quartiles. A peer that is
     not installed is skipped with the reason. Exit code 0 whatever the figures are. A whole run takes about six
@@ -77,6 +79,8 @@ def _benchmark(name: Name, out: Path) -> Callable[..., Result]:
         from benchmarks.preprocessing import run
     elif name is Name.INFERENCE:
         from benchmarks.inference import run
+    elif name is Name.IMAGES:
+        from benchmarks.images import run
     elif name is Name.LATENCY:
         from benchmarks.latency import run
     elif name is Name.SCREEN:

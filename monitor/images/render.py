@@ -120,6 +120,8 @@ def _recurrence(signal: FloatArray, spec: RecurrenceRender) -> Bytes:
 
 
 def _scalogram(signal: FloatArray, spec: ScalogramRender) -> Bytes:
+    if spec.detrend == "ends":
+        signal = signal - np.linspace(signal[0], signal[-1], len(signal))
     scales = log_scales(spec.scales, spec.least_scale, spec.greatest_scale)
     return _fitted(shades(_shrunk(scalogram(signal, scales), spec.size)), spec.size)
 

@@ -75,8 +75,8 @@ class RecurrenceRender(Render):
 class ScalogramRender(Render):
     """Magnitude of the continuous wavelet transform with a real Morlet wavelet; high frequencies at the top.
 
-    A scale of s points has its centre at 0.8125 rate / s Hz. Outside the window the signal is taken as 0, so both edges
-    of a signal that does not start and end near 0 stand out.
+    A scale of s points has its centre at 0.8125 rate / s Hz. Outside the window the signal is taken as 0, so an edge
+    where it is not near 0 is a step, and a drifting signal shows little else: see `detrend`.
     """
 
     kind: Literal["scalogram"]
@@ -86,6 +86,8 @@ class ScalogramRender(Render):
     """Smallest, in sampling periods."""
     greatest_scale: Annotated[float, Field(gt=1, le=65536)] = 256.0
     """Largest, in sampling periods."""
+    detrend: Literal["none", "ends"] = "none"
+    """`ends`: the straight line from the first to the last sample is taken off before, which leaves no step."""
     colours: Literal["viridis", "grey"] = "viridis"
 
     @model_validator(mode="after")
