@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from monitor import dsp
 from monitor.bundle import BundleSpec, InputSpec
-from monitor.calibration import Calibration, input_key
+from monitor.calibration import NOTHING, Calibration, input_key, needs_baseline
+from monitor.images.render import render
 from monitor.preprocess import Cut, InputTrack, StreamBuffer
 from monitor.quality import HISTORY_S, judge
 from monitor.types import STAMP_TICK, Float32Array, FloatArray, Quality, Reason
@@ -28,15 +29,36 @@ class _Slot:
 class WindowInputs:
     """One bundle's inputs at one window."""
 
-    arrays: Mapping[str, Float32Array]
-    """By input name, (1, samples) float32; empty where there are reasons."""
+    points: Mapping[str, Float32Array]
+    """By input name, (channels, samples) float32, scaled and not yet drawn; empty where there are reasons."""
     reasons: tuple[str, ...]
     """`EDA:gap` and the like; empty where the window can be scored."""
     quality: tuple[Quality, ...]
     edges_hz: Mapping[str, tuple[float, ...]]
     delay_s: Mapping[str, float]
     calibration: str
-    """`subject`, or `population` where fallback statistics stand in for any input."""
+    """`subject`, `population` where fallback statistics stand in for any input, `none` where no input refers to any."""
+
+
+def drawn(spec: BundleSpec, points: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
+    """What the graph is given: inputs that are images are drawn now, the others are passed on.
+
+    Apart from the rest of a window's work because a picture takes milliseconds: only what is scored is drawn.
+
+    Args:
+        spec: The bundle.
+        points: `WindowInputs.points` of one of its windows.
+
+    Returns:
+        By input name, (channels, samples) or (3, size, size) float32, read-only.
+    """
+    arrays: dict[str, Float32Array] = {}
+    for item in spec.inputs:
+        values = points[item.name]
+        if item.render is not None:
+            values = render(values[0], item.render, rate_hz=item.rate_hz)
+        arrays[item.name] = values
+    return arrays
 
 
 class BundlePlan:
@@ -49,7 +71,8 @@ class BundlePlan:
     def __init__(self, spec: BundleSpec) -> None:
         self.spec = spec
         self.slots = [_Slot(item, input_key(item)) for item in spec.inputs]
-        self.keys = tuple(slot.key for slot in self.slots)
+        self.keys = tuple(dict.fromkeys(slot.key for slot in self.slots if needs_baseline(slot.spec.scale)))
+        """What the bundle is calibrated on; empty where no input refers to a baseline."""
         self.length_s = max(item.samples / item.rate_hz for item in spec.inputs)
 
     @property
@@ -101,7 +124,7 @@ class Assessment:
         self._silent = silent
         self._skin_temperature = skin_temperature
         self._inputs: dict[int, WindowInputs] = {}
-        self._cuts: dict[str, Cut] = {}
+        self._cuts: dict[tuple[str, int], Cut] = {}
         self._qualities: dict[tuple[str, float], Quality] = {}
 
     def _complete(self, buffer: StreamBuffer) -> bool:
@@ -134,23 +157,23 @@ class Assessment:
         return result
 
     def valid_points(self, seconds: float) -> Iterator[tuple[str, FloatArray]]:
-        """For each distinct input that is valid here: its key and the points of the window's last `seconds`."""
+        """For each input that is valid here and refers to a baseline: its key and the points of the last `seconds`."""
         seen: set[str] = set()
         for plan in self._plans:
             for slot in plan.slots:
-                if slot.key in seen or slot.track is None:
+                if slot.key in seen or slot.key not in plan.keys or slot.track is None:
                     continue
-                seen.add(slot.key)
                 cut = self._cut(slot)
                 if cut.values is None or not self._quality(slot, cut).usable:
                     continue
+                seen.add(slot.key)
                 points = min(len(cut.values), max(1, int(seconds * slot.spec.rate_hz + 1e-9)))
                 yield slot.key, cut.values[-points:]
 
     def _prepare(self, plan: BundlePlan, calibration: Calibration) -> WindowInputs:
         reasons: list[str] = []
         qualities: list[Quality] = []
-        arrays: dict[str, Float32Array] = {}
+        points: dict[str, Float32Array] = {}
         personal = True
         for slot in plan.slots:
             spec = slot.spec
@@ -161,27 +184,30 @@ class Assessment:
             cut = self._cut(slot)
             quality = self._quality(slot, cut)
             qualities.append(quality)
-            baseline = calibration.baseline(slot.key)
-            personal = personal and baseline is not None
-            baseline = baseline or dsp.fallback_baseline(spec.scale)
+            baseline: dsp.Baseline | None = NOTHING
+            if needs_baseline(spec.scale):
+                baseline = calibration.baseline(slot.key)
+                personal = personal and baseline is not None
+                baseline = baseline or dsp.fallback_baseline(spec.scale)
             if cut.values is None or not quality.usable:
                 reasons.extend(f"{spec.modality}:{reason}" for reason in quality.reasons)
             elif baseline is None:
                 reasons.append(f"{spec.modality}:{Reason.NOT_CALIBRATED}")
             else:
-                arrays[spec.name] = dsp.scale(cut.values, spec.scale, baseline)
+                points[spec.name] = dsp.scale(cut.values, spec.scale, baseline)
         tracks = [(slot.spec.name, slot.track) for slot in plan.slots if slot.track is not None]
         return WindowInputs(
-            arrays={} if reasons else arrays,
-            reasons=tuple(reasons),
-            quality=tuple(qualities),
+            points={} if reasons else points,
+            # Two pictures of one signal say the same of it.
+            reasons=tuple(dict.fromkeys(reasons)),
+            quality=tuple(item for i, item in enumerate(qualities) if item not in qualities[:i]),
             edges_hz={name: track.design.edges_hz for name, track in tracks},
             delay_s={name: track.design.delay_s for name, track in tracks},
-            calibration="subject" if personal else "population",
+            calibration="none" if not plan.keys else "subject" if personal else "population",
         )
 
     def _cut(self, slot: _Slot) -> Cut:
-        known = self._cuts.get(slot.key)
+        known = self._cuts.get((slot.key, slot.spec.samples))
         if known is not None:
             return known
         buffer, track, spec = slot.buffer, slot.track, slot.spec
@@ -191,7 +217,7 @@ class Assessment:
         segment = buffer.timeline.covering(float(instants[0]), float(instants[-1]))
         cut = track.cut(instants, segment, silent=self._silent(buffer))
         if self._complete(buffer):
-            self._cuts[slot.key] = cut
+            self._cuts[slot.key, spec.samples] = cut
         return cut
 
     def _quality(self, slot: _Slot, cut: Cut) -> Quality:

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from monitor.bundle import InputSpec
+from monitor.bundle import InputSpec, ScaleSpec
 from monitor.dsp import Baseline, baseline_of
 from monitor.types import CalibrationEvent, CalibrationState, FloatArray
+
+NOTHING: Final = Baseline(center=0.0, spread=1.0, range=0.0)
+"""Stands where a scale takes a baseline and refers to none."""
+
+
+def needs_baseline(scale: ScaleSpec) -> bool:
+    """Whether a scale refers to the subject's baseline; one that does not is complete from the first window on."""
+    return "baseline" in (scale.center, scale.spread)
 
 
 def input_key(spec: InputSpec) -> str:
@@ -83,16 +92,18 @@ class Calibration:
             del self._progress[key]
 
     def valid_s(self, keys: Iterable[str]) -> float:
-        """Valid seconds of the input that has fewest."""
+        """Valid seconds of the input that has fewest; 0 where no input needs any."""
         seconds = [
             self._needed_s if key in self._baselines else self._progress.get(key, _Progress()).valid_s for key in keys
         ]
         return min(seconds, default=0.0)
 
     def state(self, keys: Iterable[str]) -> CalibrationState:
-        """State with regard to the inputs of one bundle."""
+        """State with regard to the inputs of one bundle that refer to a baseline; `unspecified` where none does."""
         names = list(keys)
-        if names and all(key in self._baselines for key in names):
+        if not names:
+            return CalibrationState.UNSPECIFIED
+        if all(key in self._baselines for key in names):
             return CalibrationState.CALIBRATED
         begun = any(key in self._baselines or key in self._progress for key in names)
         return CalibrationState.CALIBRATING if begun else CalibrationState.NOT_CALIBRATED

@@ -77,7 +77,7 @@ def unusable(bed: BedSettings, bundles: list[BundleSpec], key: str) -> list[Prob
     stated = {parse_modality(stream.modality) for stream in bed.stream if stream.modality is not None}
     complete = all(stream.modality is not None for stream in bed.stream)
     for spec in bundles:
-        missing = [item.modality for item in spec.inputs if item.modality not in stated]
+        missing = dict.fromkeys(item.modality for item in spec.inputs if item.modality not in stated)
         if bed.stream and complete and missing:
             what = f"{spec.name} needs {' and '.join(missing)}, which no stream of the bed brings"
             problems.append(Problem(f"{key}.bundles", what, "add the stream, or choose another bundle"))

@@ -31,7 +31,9 @@ REST_S: Final = 40.0
 _END_S: Final = 10.0
 
 
-def demo_settings(*, bed: str, bundle: str, modalities: Sequence[str], tag: str, subject: str) -> Settings:
+def demo_settings(
+    *, bed: str, bundle: str, modalities: Sequence[str], tag: str, subject: str, hop_s: float = 1.0
+) -> Settings:
     """Settings that listen to one simulated patient and to nobody else.
 
     Args:
@@ -40,11 +42,14 @@ def demo_settings(*, bed: str, bundle: str, modalities: Sequence[str], tag: str,
         modalities: Its inputs.
         tag: What the patient's source_ids contain.
         subject: Subject code.
+        hop_s: What the bundle proposes.
     """
     streams = tuple(
         StreamSettings(source_id=source_id(modality, tag=tag), modality=modality) for modality in modalities
     )
-    settings = BedSettings(name=bed, subject=subject, bundles=(bundle,), calibration_s=CALIBRATION_S, stream=streams)
+    settings = BedSettings(
+        name=bed, subject=subject, bundles=(bundle,), hop_s=hop_s, calibration_s=CALIBRATION_S, stream=streams
+    )
     return Settings(bed=(settings,), lsl=LslSettings(resolve_s=1.0), log=LogSettings(level="WARNING"))
 
 
@@ -65,11 +70,14 @@ def run_demo(*, bundle: str, patient: int, seconds: float | None, write: Callabl
         EngineError: If the patient's process fails.
     """
     spec = load_bundle(bundle).spec
-    modalities = tuple(item.modality for item in spec.inputs)
+    modalities = tuple(dict.fromkeys(item.modality for item in spec.inputs))
     # Two demonstrations, on one machine or on one network, neither share a bed nor hear each other's patient.
     tag = uuid.uuid4().hex[:12]
     bed = f"demo-{os.getpid()}"
-    settings = demo_settings(bed=bed, bundle=bundle, modalities=modalities, tag=tag, subject=f"sim-demo-{patient:04d}")
+    subject = f"sim-demo-{patient:04d}"
+    settings = demo_settings(
+        bed=bed, bundle=bundle, modalities=modalities, tag=tag, subject=subject, hop_s=spec.hop_seconds
+    )
     write(f"A simulated patient ({', '.join(modalities)}) over LSL, scored by {spec.name} {spec.version}.")
     logging.getLogger("monitor").setLevel(logging.ERROR)  # what befalls streams stands among the lines
     write("~ marks an index that is not yet calibrated to the subject. RESEARCH USE ONLY.")

@@ -58,7 +58,7 @@ class ScoreView(_Frame):
     probabilities: tuple[float, ...] | None
     index: float | None
     calibration: str
-    """`subject` or `population`."""
+    """`subject`, `population`, or `none` where the bundle needs no calibration."""
 
 
 class IndexView(_Frame):

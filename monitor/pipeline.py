@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from monitor.alarm import AlarmManager
-from monitor.assessment import Assessment, BundlePlan, WindowInputs
+from monitor.assessment import Assessment, BundlePlan, WindowInputs, drawn
 from monitor.bundle import BundleSpec
 from monitor.calibration import Calibration
 from monitor.config import BedSettings
@@ -444,11 +444,13 @@ class Pipeline:
         plan = self._plans[position]
         spec = plan.spec
         absent = item.reasons
+        arrays: dict[str, Float32Array] = {}
         logits: Float32Array | None = None
         probability: tuple[float, ...] | None = None
         if not absent:
             try:
-                logits = self._runner.score(spec.name, item.arrays).logits
+                arrays = drawn(spec, item.points)
+                logits = self._runner.score(spec.name, arrays).logits
                 probability = probabilities(spec, logits)
             # Whatever a graph or its runtime raises costs this window only: the path to the alarm must survive it.
             except Exception:  # noqa: BLE001
@@ -461,7 +463,7 @@ class Pipeline:
                 epoch=self._grid.epoch,
                 k=k,
                 t_end=self._grid.end_of(k),
-                inputs=item.arrays,
+                inputs=arrays,
                 delay_s=item.delay_s,
                 edges_hz=item.edges_hz,
             )
@@ -482,7 +484,7 @@ class Pipeline:
             quality=item.quality,
             edges_hz=item.edges_hz,
             delay_s=item.delay_s,
-            window_hash=None if absent else _window_hash(item.arrays),
+            window_hash=None if absent else _window_hash(arrays),
             provenance=self._provenance(plan),
             decided_at=self._now,
         )

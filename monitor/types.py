@@ -196,7 +196,7 @@ class Window:
     """`t_end` = origin + k * hop."""
     t_end: float
     inputs: Mapping[str, Float32Array]
-    """By input name: (channels, samples) float32."""
+    """By input name: (channels, samples), or (3, size, size) where it is an image; float32."""
     delay_s: Mapping[str, float]
     """By input name: delay of the filter in its pass band, in seconds."""
     edges_hz: Mapping[str, tuple[float, ...]]
@@ -210,6 +210,7 @@ class CalibrationState(StrEnum):
     CALIBRATING = "calibrating"
     CALIBRATED = "calibrated"
     REQUIRED = "calibration-required"
+    UNSPECIFIED = "unspecified"  # the bundle refers to no baseline: there is nothing to calibrate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +229,7 @@ class Score:
     absent: tuple[str, ...]
     """Reasons, e.g. `EDA:gap`; empty where there is a score."""
     calibration: str
-    """`subject`, or `population` while fallback statistics stand in."""
+    """`subject`, `population` while fallback statistics stand in, `none` where the bundle refers to neither."""
     calibration_state: CalibrationState
     classes: tuple[str, ...]
     probabilities: tuple[float, ...] | None

@@ -295,7 +295,7 @@ def cut_sitting(sitting: Sitting, inputs: Sequence[InputSpec]) -> WindowSet:
         level=patient.level_at(t_end - READ_S),
         since_onset_s=t_end - onsets[np.searchsorted(onsets, t_end, side="right") - 1],
         confounded=confounded,
-        calibrated=np.array([score.calibration == "subject" for score in scores], dtype=np.bool_),
+        calibrated=np.array([score.calibration != "population" for score in scores], dtype=np.bool_),
     )
 
 

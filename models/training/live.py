@@ -80,7 +80,7 @@ def follow(runner: Runner, spec: BundleSpec, sitting: Sitting) -> Course:
     pipeline = Pipeline(bed=bed, bundles=[spec], runner=runner, session=uuid.UUID(int=sitting.patient.seed))
     events = list(play(sitting, pipeline, [item.modality for item in spec.inputs]))
     stands = [e for e in events if isinstance(e, PainIndex) and e.fast is not None and not e.hollow]
-    scored = [e for e in events if isinstance(e, Score) and e.probabilities and e.calibration == "subject"]
+    scored = [e for e in events if isinstance(e, Score) and e.probabilities and e.calibration != "population"]
     return Course(
         sitting=sitting,
         t=np.array([e.t_end for e in stands]),

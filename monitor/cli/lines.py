@@ -137,7 +137,7 @@ class ScoreLines:
         score, state.score = state.score, None
         if score is None:
             return []
-        parts = [_said(score, state.index), *map(_quality, score.quality), _calibration(state.calibration)]
+        parts = [_said(score, state.index), *map(_quality, score.quality), _calibration(score, state.calibration)]
         if state.alarms:
             parts.append("ALARM " + ", ".join(sorted(state.alarms)))
         line = self._head(bed, score.t_end, score.t_rel) + "  ".join(part for part in parts if part)
@@ -171,7 +171,9 @@ def _quality(quality: Quality) -> str:
     return f"{quality.modality} {'+'.join(quality.reasons) or 'unusable'}"
 
 
-def _calibration(event: CalibrationEvent | None) -> str:
+def _calibration(score: Score, event: CalibrationEvent | None) -> str:
+    if score.calibration_state is CalibrationState.UNSPECIFIED:
+        return "no calibration needed"
     if event is None:
         return "not calibrated"
     if event.state is CalibrationState.CALIBRATING:

@@ -49,9 +49,9 @@ def replay(
     Nothing is guessed: a signal whose modality, unit or rate nobody states is refused with the words to add. Each
     window ends with a score or with the reasons why there is none.
 
-    JSON: t_end (seconds from the origin), bundle, calibration (subject or population), classes, probabilities,
-    index_fast, index_slow, absent (reasons, empty where there is a score); also hollow, quality, alarms, bed,
-    provenance and window_hash.
+    JSON: t_end (seconds from the origin), bundle, calibration (subject, population or none), classes,
+    probabilities, index_fast, index_slow, absent (reasons, empty where there is a score); also hollow, quality,
+    alarms, bed, provenance and window_hash.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -47,6 +47,7 @@ CALIBRATION: Final[Mapping[str, str]] = MappingProxyType(
         CalibrationState.CALIBRATING: "Calibrating",
         CalibrationState.CALIBRATED: "Calibrated to this subject",
         CalibrationState.REQUIRED: "Calibration required",
+        CalibrationState.UNSPECIFIED: "No calibration needed",
     }
 )
 

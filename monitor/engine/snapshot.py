@@ -420,7 +420,7 @@ def _bundle_view(spec: BundleSpec) -> BundleView:
         notice=spec.notice,
         target=spec.target,
         has_index=has_index(spec),
-        modalities=tuple(item.modality for item in spec.inputs),
+        modalities=tuple(dict.fromkeys(item.modality for item in spec.inputs)),
         attention=tuple(item.name for item in spec.attention),
     )
 

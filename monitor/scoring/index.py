@@ -18,7 +18,8 @@ FAST_S: Final = 10.0
 SLOW_S: Final = 120.0
 """Span of the slow mean in seconds."""
 
-_SUBJECT: Final = "subject"
+_SOLID: Final = frozenset({"subject", "none"})
+"""Scalings that stand on this subject alone: its own baseline, or nothing beyond the window itself."""
 
 
 class IndexTracker:
@@ -87,7 +88,7 @@ class IndexTracker:
             slow=slow,
             fast_withheld=fast_withheld,
             slow_withheld=slow_withheld,
-            hollow=score.calibration != _SUBJECT or self._calibration not in (None, _SUBJECT),
+            hollow=score.calibration not in _SOLID or self._calibration not in (None, *_SOLID),
         )
 
     def _restart(self, epoch: int) -> None:

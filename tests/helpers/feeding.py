@@ -36,7 +36,7 @@ def stream(modality: str, rate_hz: float, **changes: Any) -> StreamInfo:
         "bed": "bed1",
         "modality": modality,
         "name": modality,
-        "unit": MODALITY_UNITS[modality],
+        "unit": MODALITY_UNITS.get(modality, "a.u."),
         "rate_hz": rate_hz,
         "source": "synthetic",
         "provenance": Provenance.SIMULATED,
@@ -109,7 +109,7 @@ class LinearRunner:
         spec = self._specs[bundle]
         assert set(inputs) == {item.name for item in spec.inputs}
         for item in spec.inputs:
-            assert inputs[item.name].shape == (1, item.samples)
+            assert inputs[item.name].shape == item.shape
             assert inputs[item.name].dtype == np.float32
         self.seen.append((bundle, dict(inputs)))
         joined = np.concatenate([inputs[item.name].ravel() for item in spec.inputs]).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def write_tiny_bundle(
     name: str = "tiny-eda-ecg",
     modalities: Sequence[str] = ("EDA", "ECG"),
     classes: int = 3,
+    inputs: Sequence[InputSpec] | None = None,
 ) -> Path:
     """Write a bundle whose logits depend on every sample of every input.
 
@@ -44,13 +46,14 @@ def write_tiny_bundle(
         name: Name of the bundle and of its folder.
         modalities: Inputs, each (B, 1, 138) at 25 Hz with the monitor's default filter and scaling.
         classes: Number of classes, with levels from 0 to 1.
+        inputs: Inputs in place of those: images or arrays too, which get no attention map.
 
     Returns:
         The folder.
     """
-    inputs = [default_input(m, samples=SAMPLES, fallback=FALLBACKS.get(m)) for m in modalities]
-    attention = _attention(inputs)
-    parameters = HIDDEN * (SAMPLES + 1) * len(inputs) + classes * (HIDDEN * len(inputs) + 1)
+    inputs = inputs or [default_input(m, samples=SAMPLES, fallback=FALLBACKS.get(m)) for m in modalities]
+    attention = _attention([item for item in inputs if item.shape == (1, SAMPLES)])
+    parameters = HIDDEN * sum(math.prod(i.shape) + 1 for i in inputs) + classes * (HIDDEN * len(inputs) + 1)
     class_names = CLASS_NAMES if classes == 3 else tuple(f"level{i}" for i in range(classes))
     spec = BundleSpec(
         name=name,
@@ -70,9 +73,10 @@ def write_tiny_bundle(
     )
     files = {
         "model.onnx": _score_graph(inputs, classes).SerializeToString(),
-        "explain.onnx": _explain_graph(inputs, attention).SerializeToString(),
         "card.md": b"# Tiny\n\nRandom weights, for tests only.\n",
     }
+    if attention:
+        files["explain.onnx"] = _explain_graph(inputs, attention).SerializeToString()
     return write_folder(spec=spec, files=files, out=directory / name).path
 
 
@@ -106,7 +110,9 @@ def _score_graph(inputs: Sequence[InputSpec], classes: int) -> onnx.ModelProto:
         return name
 
     for item in inputs:
-        weight = constant(f"{item.name}.weight", (rng.standard_normal((SAMPLES, HIDDEN)) / 12).astype(np.float32))
+        size = math.prod(item.shape)
+        values = rng.standard_normal((size, HIDDEN)) / (12 if size == SAMPLES else math.sqrt(size))
+        weight = constant(f"{item.name}.weight", values.astype(np.float32))
         bias = constant(f"{item.name}.bias", (0.1 * rng.standard_normal(HIDDEN)).astype(np.float32))
         nodes += [
             helper.make_node("Flatten", [item.name], [f"{item.name}.flat"]),
@@ -122,7 +128,10 @@ def _score_graph(inputs: Sequence[InputSpec], classes: int) -> onnx.ModelProto:
 
 
 def _explain_graph(inputs: Sequence[InputSpec], attention: Sequence[AttentionSpec]) -> onnx.ModelProto:
-    nodes = [helper.make_node("Transpose", [i.name], [f"{i.name}.rows"], perm=[0, 2, 1]) for i in inputs]
+    drawn = {item.by for item in attention}
+    nodes = [
+        helper.make_node("Transpose", [i.name], [f"{i.name}.rows"], perm=[0, 2, 1]) for i in inputs if i.name in drawn
+    ]
     axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "channel_axis")
     for item in attention:
         if item.kind == "temporal":
@@ -144,9 +153,7 @@ def _model(
     *,
     outputs: Sequence[onnx.ValueInfoProto],
 ) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes, "tiny", [_value(i.name, (1, i.samples)) for i in inputs], outputs, initializer=tensors
-    )
+    graph = helper.make_graph(nodes, "tiny", [_value(i.name, i.shape) for i in inputs], outputs, initializer=tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -134,6 +134,8 @@ def test_a_line_holds_time_index_class_probabilities_quality_and_calibration() -
         "calibrating: 12 s to go"
     )
     assert "index   61 fast" in lines().add("b", [score(3), index(3)])[1]
+    unneeded = replace(score(3), calibration="none", calibration_state=CalibrationState.UNSPECIFIED)
+    assert lines().add("b", [unneeded, index(3)])[1].endswith("EDA ok  no calibration needed")
 
 
 def test_an_absent_score_gives_its_reasons_and_no_number() -> None:
