@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.blocks.backbone import IMAGE_SIZE
 from models.blocks.linear import TokenLinear
@@ -159,7 +159,7 @@ class ConvMLP(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, side * side, dim) -> the same shape."""
         image = self.fc1(tokens).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
-        return self.fc2(F.gelu(self.dwconv(image).permute(0, 2, 3, 1).flatten(1, 2)))
+        return self.fc2(functional.gelu(self.dwconv(image).permute(0, 2, 3, 1).flatten(1, 2)))
 
 
 class Block(nn.Module):
@@ -195,7 +195,7 @@ class ClassMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, dim) -> the same shape."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(functional.gelu(self.fc1(x)))
 
 
 class ClassBlock(nn.Module):
