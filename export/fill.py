@@ -41,6 +41,8 @@ def fill(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         value = 0.05 * normal
     elif last == "kernel":  # Keras' layout, outputs last
         value = normal / math.sqrt(math.prod(shape[:-1]))
+    elif last == "latents":  # of a Perceiver, as large as they begin: smaller ones all ask the same
+        value = normal
     elif last == "complex_weight":
         value = normal / math.sqrt(2.0)
     elif last == "attention_biases":
