@@ -103,7 +103,7 @@ class WaveformRender(Render):
     """A black line on white."""
 
     kind: Literal["waveform"]
-    line_px: Annotated[float, Field(gt=0, le=20)] = 1.5
+    line_px: Annotated[float, Field(ge=0.5, le=20)] = 1.5
     """Thickness."""
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of the height left free above and below."""

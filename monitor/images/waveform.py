@@ -24,7 +24,7 @@ def waveform(heights: FloatArray, size: int, line_px: float) -> Float32Array:
     Args:
         heights: (samples,) in pixels from the bottom of the picture; what lies outside of it is cut off.
         size: Height and width in pixels.
-        line_px: Diameter of the pen.
+        line_px: Diameter of the pen, 0.5 or more.
 
     Returns:
         (size, size) share covered, 0..1; row 0 is the top.
@@ -54,14 +54,28 @@ def waveform(heights: FloatArray, size: int, line_px: float) -> Float32Array:
 
 
 def _stretches(heights: FloatArray, size: int) -> tuple[FloatArray, FloatArray]:
-    """(stripes,) least and greatest height of the line in each stripe."""
+    """(stripes,) the stretch of heights that each stripe stands for."""
     places, edges, order, starts = _layout(len(heights), size)
     at_edges = np.interp(edges, places, heights)
     line = np.concatenate((at_edges, heights))[order]
-    # From each edge up to, not including, the next.
+    # From each edge to the next.
     low = np.minimum.reduceat(line, starts)[:-1]
     high = np.maximum.reduceat(line, starts)[:-1]
-    return np.minimum(low, at_edges[1:]), np.maximum(high, at_edges[1:])
+    return -_upper(-low, -at_edges), _upper(high, at_edges)
+
+
+def _upper(highest: FloatArray, at_edges: FloatArray) -> FloatArray:
+    """(stripes,) upper end of each stripe's stretch, from its highest sample and the heights at its edges.
+
+    A stripe stands for its middle, where a line that only climbs has reached half of its rise: the whole rise would
+    draw steep lines too thick, and the pen closes the gaps. A peak, within a stripe or on an edge, is kept in full.
+    """
+    left, right = at_edges[:-1], at_edges[1:]
+    edges = np.maximum(left, right)
+    at_peak = np.zeros(len(at_edges), bool)
+    at_peak[1:-1] = (at_edges[1:-1] > at_edges[:-2]) & (at_edges[1:-1] > at_edges[2:])
+    kept = (highest > edges) | at_peak[:-1] | at_peak[1:]
+    return np.where(kept, np.maximum(highest, edges), (left + right) / 2.0)
 
 
 @lru_cache(maxsize=16)
