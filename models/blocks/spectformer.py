@@ -88,6 +88,13 @@ class PatchEmbed(nn.Module):
             image = self.conv(image)
         return self.norm(self.proj(image).flatten(2).transpose(1, 2))
 
+    def flops(self, side: int) -> int:
+        """Operations for one image that becomes `side` rows of tokens, at 2 per multiply-accumulate."""
+        # The stem works at twice the side.
+        convolutions = [(layer, 2 * side) for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+        convolutions = [(layer, side if layer is self.proj else at) for layer, at in convolutions]
+        return sum(2 * at * at * layer.weight.numel() for layer, at in convolutions)
+
 
 class Attention(nn.Module):
     """Softmax attention among tokens; query, joint key and value, output, all with bias.
@@ -123,6 +130,11 @@ class Attention(nn.Module):
         v = self._split(values).transpose(1, 2)
         weights = torch.softmax(q @ k, dim=-1)
         return self.proj((weights @ v).transpose(1, 2).flatten(2)), weights
+
+    def flops(self, queries: int, keys: int) -> int:
+        """Operations for one example, at 2 per multiply-accumulate."""
+        width = self.q.in_features
+        return 2 * (2 * (queries + keys) * width * width + 2 * queries * keys * width)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))
@@ -161,6 +173,11 @@ class ConvMLP(nn.Module):
         image = self.fc1(tokens).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
         return self.fc2(functional.gelu(self.dwconv(image).permute(0, 2, 3, 1).flatten(1, 2)))
 
+    def flops(self) -> int:
+        """Operations for one image, at 2 per multiply-accumulate."""
+        weights = (self.fc1.weight, self.dwconv.dwconv.weight, self.fc2.weight)
+        return 2 * self.side * self.side * sum(weight.numel() for weight in weights)
+
 
 class Block(nn.Module):
     """x += mix(norm1(x)); x += MLP(norm2(x)); the mix is a spectral gate or attention."""
@@ -183,6 +200,11 @@ class Block(nn.Module):
             mixed, weights = self.attn(normed, normed)
         tokens = tokens + self.drop_path(mixed)
         return tokens + self.drop_path(self.mlp(self.norm2(tokens))), weights
+
+    def flops(self) -> int:
+        """Operations for one image, at 2 per multiply-accumulate; none of a spectral gate (see `SpectFormer`)."""
+        tokens = self.mlp.side**2
+        return self.mlp.flops() + (self.attn.flops(tokens, tokens) if isinstance(self.attn, Attention) else 0)
 
 
 class ClassMLP(nn.Module):
@@ -220,6 +242,10 @@ class ClassBlock(nn.Module):
         mixed, weights = self.attn(normed[:, :1], normed)
         cls = tokens[:, :1] + mixed
         return cls + self.mlp(self.norm2(cls)), weights
+
+    def flops(self, tokens: int) -> int:
+        """Operations for one image of so many tokens, at 2 per multiply-accumulate."""
+        return self.attn.flops(1, 1 + tokens) + 2 * (self.mlp.fc1.weight.numel() + self.mlp.fc2.weight.numel())
 
 
 class SpectFormer(nn.Module):
@@ -300,6 +326,23 @@ class SpectFormer(nn.Module):
         cls, class_map = self.post_network[0](torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1))
         embedding = self.get_submodule(f"norm{STAGES}")(cls.flatten(1))
         return Encoding(embedding, tokens, maps, class_map if with_maps else None)
+
+    def flops(self) -> int:
+        """Operations for one image, at 2 per multiply-accumulate.
+
+        The Fourier transforms of the spectral gates are not counted, as in the papers; as the products of an exported
+        graph each costs 4 (W' C) H (W + 2 H) more, where W' = W / 2 + 1.
+        """
+        total = self.post_network[0].flops(self.sides[-1] ** 2)
+        for i, side in enumerate(self.sides, start=1):
+            total += self.get_submodule(f"patch_embed{i}").flops(side)
+            total += sum(block.flops() for block in self.get_submodule(f"block{i}").children())
+        return total
+
+    def parity_probes(self) -> tuple[str, ...]:
+        """Every spectral filter, and every weight of queries and of keys and values."""
+        ends = ("complex_weight", "attn.q.weight", "attn.kv.weight")
+        return tuple(name for name in self.state_dict() if name.endswith(ends))
 
 
 def _initialise(module: nn.Module) -> None:
