@@ -54,6 +54,18 @@ def test_preprocessing(repository: Path, cache: Path) -> None:
     assert path < figures["one hop: whole pipeline"]["value"] * 5  # one is part of the other; the factor is for noise
 
 
+def test_images(repository: Path, cache: Path) -> None:
+    found = run(repository, cache, "images")
+    assert found["skipped"] == []
+    figures = found["figures"]
+    for window in ("1000 points at 100 Hz", "2816 points at 512 Hz"):
+        together = figures[f"all six images, {window}"]
+        assert together["aim"] == 15.0
+        assert together["sense"] == "at most"
+        assert f"PyWavelets by fft / monitor, {window}" in figures
+        assert f"matplotlib / monitor, {window}" in figures
+
+
 def test_inference(repository: Path, cache: Path) -> None:
     pytest.importorskip("torch")
     figures = run(repository, cache, "inference")["figures"]
