@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from monitor.outputs.player import Packet, SignalSpec
-from monitor.sources.synthetic import SyntheticPatient, patient_chunks
-from monitor.types import MODALITY_UNITS, Provenance
+from monitor.sources.synthetic import patient_chunks
+from monitor.sources.synthetic_patient import SyntheticPatient
+from monitor.sources.synthetic_streams import SyntheticSubject
+from monitor.types import Provenance
 
 PACKET_S: Final = 0.05
 """Length of a packet: what a wearable sends twenty times a second."""
@@ -24,14 +26,16 @@ def synthetic_specs(patient: SyntheticPatient, modalities: Sequence[str], *, tag
     Raises:
         MonitorError: If the patient lacks a modality.
     """
+    subject = SyntheticSubject(patient)
     return tuple(
         SignalSpec(
             key=modality,
             name=f"Synthetic {modality}",
             type=modality,
             source_id=source_id(modality, tag=tag),
-            rate_hz=patient.rate_hz(modality),
-            unit=MODALITY_UNITS[modality],
+            rate_hz=subject.rate_hz(modality),
+            unit=subject.unit(modality),
+            channels=subject.channels(modality),
             provenance=Provenance.SIMULATED,
         )
         for modality in modalities
@@ -60,5 +64,7 @@ def synthetic_packets(
         duration_s: Seconds to play; None for ever.
         packet_s: Length of a packet in seconds.
     """
-    for chunk in patient_chunks(patient, modalities, start_s=start_s, seconds=duration_s, chunk_s=packet_s):
+    for chunk in patient_chunks(
+        SyntheticSubject(patient), modalities, start_s=start_s, seconds=duration_s, chunk_s=packet_s
+    ):
         yield chunk.due_s - start_s, chunk.modality, chunk.samples, chunk.stamps - start_s

@@ -94,6 +94,8 @@ class SyntheticPatient:
         rest_s: float = 150.0,
     ) -> None:
         self.seed: Final = patient_seed(part, number)
+        self.part: Final = part
+        self.number: Final = number
         self.subject: Final = f"sim-{part}-{number:04d}"
         self.artefacts: Final = tuple(artefacts)
         self.rates_hz: Final = MappingProxyType({**DEFAULT_RATES_HZ, **(rates_hz or {})})
