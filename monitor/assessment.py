@@ -85,13 +85,22 @@ class BundlePlan:
         return [slot.buffer for slot in self.slots if slot.buffer is not None]
 
     def attach(self, spec: InputSpec, buffer: StreamBuffer) -> None:
-        """Feed an input from a stream, unless the stream is too slow for it."""
+        """Feed an input from a stream, unless the stream is too slow for it or has another number of channels."""
         slot = next(slot for slot in self.slots if slot.spec is spec)
+        if buffer.info.channels != spec.channels:
+            slot.obstacle = Reason.CHANNEL_COUNT
+            return
         if buffer.info.rate_hz < spec.min_rate_hz:
             slot.obstacle = Reason.RATE_TOO_LOW
             return
         slot.buffer = buffer
         slot.track = buffer.track(spec)
+
+    def obstruct(self, modality: str, obstacle: Reason) -> None:
+        """Say why a modality that nothing feeds is not fed."""
+        for slot in self.slots:
+            if slot.spec.modality == modality:
+                slot.obstacle = obstacle
 
     def detach(self, buffer: StreamBuffer) -> None:
         """The stream is gone for good."""

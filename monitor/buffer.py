@@ -13,19 +13,23 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 class Ring(Generic[ScalarT]):
     """The newest `capacity` values of a stream, addressed by their number since the start.
 
-    Every value is written twice, `capacity` apart, so that any stretch of the newest values lies contiguous in
-    memory and is read without a copy.
+    A value is a number, or a row of numbers where a sample has several channels. Every value is written
+    twice, `capacity` apart, so that any stretch of the newest values lies contiguous in memory and is read without a
+    copy.
 
     Args:
         capacity: Values kept.
         dtype: Their numpy type.
+        channels: Numbers of a row: values are then (n, channels). None: values are (n,).
     """
 
-    def __init__(self, capacity: int, dtype: DTypeLike) -> None:
+    def __init__(self, capacity: int, dtype: DTypeLike, channels: int | None = None) -> None:
         if capacity < 1:
             raise ValueError(f"a ring of {capacity} values")
         self.capacity = capacity
-        self._store: NDArray[ScalarT] = np.zeros(2 * capacity, dtype=dtype)
+        self._store: NDArray[ScalarT] = np.zeros(
+            2 * capacity if channels is None else (2 * capacity, channels), dtype=dtype
+        )
         self._total = 0
 
     @property

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from monitor.errors import BundleError, Problem
 from monitor.images.spec import RenderSpec
-from monitor.types import MODALITY_UNITS
+from monitor.types import MODALITY_UNITS, many_channels
 
 MODEL_JSON: Final = "model.json"
 MODEL_ONNX: Final = "model.onnx"
@@ -98,6 +98,20 @@ class InputSpec(_Spec):
         if self.render is not None:
             return (3, self.render.size, self.render.size)
         return (self.channels, self.samples)
+
+    @model_validator(mode="after")
+    def _many(self) -> InputSpec:
+        if self.channels == 1:
+            return self
+        if not many_channels(self.modality):
+            raise ValueError(
+                f"input {self.name} has {self.channels} channels; only ARRAY:<name> and EMBED:<name> carry several"
+            )
+        if self.filter.kind != "none":
+            raise ValueError(f"input {self.name} has {self.channels} channels: filter.kind must be none")
+        if self.scale.center in ("window_first", "window_median"):
+            raise ValueError(f"input {self.name} has {self.channels} channels; {self.scale.center} centres one")
+        return self
 
     @model_validator(mode="after")
     def _drawable(self) -> InputSpec:

@@ -120,13 +120,19 @@ def _settling_time(sos: FloatArray, rate_hz: float) -> float:
         length *= 4
 
 
-def start_state(design: CausalFilter, first: float) -> FloatArray | None:
+def start_state(design: CausalFilter, first: float | FloatArray) -> FloatArray | None:
     """State of a filter that has seen `first` for ever: what a segment starts with.
 
+    Args:
+        design: The filter.
+        first: The first sample, or (channels,) of them.
+
     Returns:
-        (sections, 2) float64, or None where the filter passes samples through.
+        (sections, 2) or (sections, 2, channels) float64, or None where the filter passes samples through.
     """
-    return None if design.unit_state is None else design.unit_state * first
+    if design.unit_state is None:
+        return None
+    return np.multiply.outer(design.unit_state, first)
 
 
 def run_filter(
@@ -136,15 +142,15 @@ def run_filter(
 
     Args:
         design: The filter.
-        state: (sections, 2), from `start_state` or the previous block; not modified.
-        values: (n,) float64.
+        state: From `start_state` or the previous block; not modified.
+        values: (n,) or (n, channels) float64.
 
     Returns:
-        Filtered (n,) float64 and the state after it; bit-equal for any grouping into blocks.
+        Filtered values and the state after them; bit-equal for any grouping into blocks.
     """
     if design.sos is None or len(values) == 0:
         return values, state
-    filtered, after = signal.sosfilt(design.sos, values, zi=state)
+    filtered, after = signal.sosfilt(design.sos, values, axis=0, zi=state)
     return filtered, after
 
 
@@ -173,14 +179,38 @@ def grid(t_end: float, *, samples: int, rate_hz: float) -> FloatArray:
 def interpolate(at: FloatArray, times: FloatArray, values: FloatArray) -> FloatArray:
     """Linear interpolation; the caller has made sure that `times` covers `at` (to one stamp tick).
 
+    Args:
+        at: (samples,) instants, ascending.
+        times: (n,) when the values were taken, ascending.
+        values: (n,) or (n, channels).
+
+    Returns:
+        (samples,) or (channels, samples) float64.
+
     Raises:
         ValueError: If it does not: nothing is ever held or extrapolated.
     """
     if len(times) == 0 or at[0] < times[0] - STAMP_TICK or at[-1] > times[-1] + STAMP_TICK:
         span = f"{times[0]:.3f}..{times[-1]:.3f}" if len(times) else "nothing"
         raise ValueError(f"interpolation at {at[0]:.3f}..{at[-1]:.3f} s from samples over {span} s")
+    if values.ndim == 2:
+        return _interpolate_rows(at, times, values)
     result: FloatArray = np.interp(at, times, values)
     return result
+
+
+def _interpolate_rows(at: FloatArray, times: FloatArray, values: FloatArray) -> FloatArray:
+    """What np.interp gives for each channel, in one go: (channels, samples) of (n, channels) values."""
+    if len(times) == 1:
+        return np.repeat(values.T, len(at), axis=1)
+    inside = np.clip(at, times[0], times[-1])
+    right = np.clip(np.searchsorted(times, inside, side="right"), 1, len(times) - 1)
+    left = right - 1
+    slopes = (values[right] - values[left]) / (times[right] - times[left])[:, np.newaxis]
+    rows = slopes * (inside - times[left])[:, np.newaxis] + values[left]
+    last = inside == times[-1]
+    rows[last] = values[-1]  # exactly, as everywhere else on a sample
+    return np.ascontiguousarray(rows.T)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from monitor.admission import SILENT_S, Admission
 from monitor.alarm import AlarmManager
 from monitor.assessment import Assessment, BundlePlan, WindowInputs, drawn
 from monitor.bundle import BundleSpec
 from monitor.calibration import Calibration
 from monitor.config import BedSettings
 from monitor.preprocess import StreamBuffer
-from monitor.quality import HISTORY_S
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
 from monitor.scoring.scorer import Runner, pain_evidence, probabilities
@@ -34,7 +34,6 @@ from monitor.types import (
     Provenance,
     Reason,
     Score,
-    StreamEvent,
     StreamEventKind,
     StreamInfo,
     Window,
@@ -44,11 +43,6 @@ from monitor.windows import Watermark, WindowGrid
 
 _log = logging.getLogger(__name__)
 
-SILENT_S: Final = 5.0
-"""A stream that has brought nothing for this long (or for the allowed lateness) is not waited for."""
-
-_MARGIN_S: Final = 10.0
-_TEMPERATURE_AGE_S: Final = 60.0
 _RANK: Final[Mapping[Provenance, int]] = MappingProxyType(
     {Provenance.LIVE: 0, Provenance.REPLAY: 1, Provenance.SIMULATED: 2}
 )
@@ -72,11 +66,9 @@ class Pipeline:
         self.session = session
         self._runner = runner
         self._plans = tuple(BundlePlan(spec) for spec in bundles)
-        self._buffers: dict[str, StreamBuffer] = {}
-        self._by_modality: dict[str, StreamBuffer] = {}
+        self._admission = Admission(bed=bed, plans=self._plans)
+        self._buffers = self._admission.buffers
         self._waiting: dict[str, StreamInfo] = {}
-        self._last_arrival: dict[str, float] = {}
-        self._missed_until: dict[str, float] = {}
         self._now = 0.0
         self._announced_origin: float | None = None
         self._grid = WindowGrid(hop_s=bed.hop_s)
@@ -87,9 +79,6 @@ class Pipeline:
         self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
         self._assessment: Assessment | None = None
         self._window: Window | None = None
-        longest = max(plan.length_s for plan in self._plans)
-        history = max(HISTORY_S.get(i.modality, 0.0) for plan in self._plans for i in plan.spec.inputs)
-        self._buffer_s = max(bed.buffer_s, bed.allowed_lateness_s + longest + history + bed.hop_s + _MARGIN_S)
 
     # -- the log -------------------------------------------------------------------------------------------------
 
@@ -106,9 +95,10 @@ class Pipeline:
         """
         self._now = max(self._now, at)
         self._waiting.pop(info.key, None)
-        refusal = self._refusal(info)
+        refusal = self._admission.refusal(info)
         if refusal:
-            return [self._stream_event(info, StreamEventKind.REFUSED, at, refusal)]
+            self._assessment = None
+            return [self._admission.event(info, StreamEventKind.REFUSED, at, refusal)]
         if info.origin is not None and self._announced_origin is None and not self._grid.started:
             self._announced_origin = self._grid.origin = info.origin
         if info.origin is not None and info.origin != self._grid.origin:
@@ -116,29 +106,9 @@ class Pipeline:
             takeover = self._take_over(at)
             here = self._grid.origin
             detail = f"announces the origin {info.origin:.6f} s, the bed's windows count from {here:.6f} s"
-            return takeover or [self._stream_event(info, StreamEventKind.REFUSED, at, detail)]
-        return self._admit(info, at)
-
-    def _admit(self, info: StreamInfo, at: float) -> list[Event]:
-        """Take a stream whose origin fits."""
-        known = self._buffers.get(info.key)
-        if known is not None and _same_signal(known.info, info):
-            return [self._stream_event(info, StreamEventKind.OPENED, at, "again")]
-        if known is not None:
-            self._drop(known)
-        if info.modality is None or info.channels != 1:
-            return [self._stream_event(info, StreamEventKind.OPENED, at, info.unused or "shown, serves no model")]
-        # A stream that has just been opened is waited for as if it had just spoken.
-        self._last_arrival[info.key] = at
-        buffer = StreamBuffer(info, seconds=self._buffer_s)
-        self._buffers[info.key] = buffer
-        self._by_modality[info.modality] = buffer
-        for plan in self._plans:
-            for spec in plan.spec.inputs:
-                if spec.modality == info.modality:
-                    plan.attach(spec, buffer)
+            return takeover or [self._admission.event(info, StreamEventKind.REFUSED, at, detail)]
         self._assessment = None
-        return [self._stream_event(info, StreamEventKind.OPENED, at, "")]
+        return [self._admission.admit(info, at)]
 
     def feed(self, chunk: Chunk) -> list[Event]:
         """Take samples.
@@ -154,10 +124,12 @@ class Pipeline:
         if buffer is None or chunk.stream in self._waiting:
             return []
         events: list[Event] = []
-        self._last_arrival[chunk.stream] = chunk.arrival
+        self._admission.last_arrival[chunk.stream] = chunk.arrival
         before = buffer.times.total
         events.extend(buffer.push(chunk, self._watermark.value))
-        self._count_late(buffer, before, events)
+        late = self._admission.late(buffer, before)
+        if late is not None:
+            events.append(late)
         if buffer.timeline.clock_fault:
             self._resolve_clock_fault(buffer, events)
             self._watermark.seen(None, chunk.arrival)
@@ -246,16 +218,6 @@ class Pipeline:
 
     # -- streams -------------------------------------------------------------------------------------------------
 
-    def _refusal(self, info: StreamInfo) -> str:
-        if info.bed != self.bed.name:
-            return f"belongs to bed {info.bed}"
-        holder = self._by_modality.get(info.modality or "")
-        if holder is not None and holder.info.key != info.key:
-            return f"{info.modality} already comes from stream {holder.info.name!r}"
-        if info.rate_hz <= 0 and info.modality is not None:
-            return "has no sampling rate; state rate_hz in its [[bed.stream]]"
-        return ""
-
     def _take_over(self, at: float) -> list[Event]:
         """Count windows anew from a waiting stream's origin once every other stream has fallen silent."""
         if not self._waiting:
@@ -269,61 +231,14 @@ class Pipeline:
             buffer.timeline.disbelieve()
         self._grid.restart(origin)
         self._announced_origin = origin
-        self._missed_until.clear()
+        self._admission.missed_until.clear()
         self._assessment = None
         admitted = [info for info in self._waiting.values() if info.origin == origin]
         events: list[Event] = []
         for info in admitted:
             del self._waiting[info.key]
-            events.extend(self._admit(info, at))
+            events.append(self._admission.admit(info, at))
         return events
-
-    def _drop(self, buffer: StreamBuffer) -> None:
-        del self._buffers[buffer.info.key]
-        self._by_modality.pop(buffer.info.modality or "", None)
-        for plan in self._plans:
-            plan.detach(buffer)
-
-    def _stream_event(self, info: StreamInfo, kind: StreamEventKind, t: float, detail: str) -> StreamEvent:
-        return StreamEvent(bed=self.bed.name, stream=info.key, kind=kind, t=t, detail=detail)
-
-    def _silent(self, buffer: StreamBuffer) -> bool:
-        last = self._last_arrival[buffer.info.key]
-        return self._now - last > max(SILENT_S, self.bed.allowed_lateness_s)
-
-    def _skin_temperature(self, t_end: float) -> float | None:
-        """Skin temperature in degC some seconds before a window's end, where the bed has a sensor.
-
-        It is read at the allowed lateness before the end, where it has arrived whatever the chunk sizes: skin warms
-        and cools over minutes.
-        """
-        buffer = self._by_modality.get("TEMP")
-        at = t_end - max(self.bed.allowed_lateness_s, SILENT_S)
-        segment = None if buffer is None else buffer.timeline.covering(at, at)
-        if buffer is None or segment is None:
-            return None
-        first, last = buffer.span(segment, at - _TEMPERATURE_AGE_S, at)
-        return float(buffer.converted(last - 1, last)[0]) if last > first else None
-
-    def _count_late(self, buffer: StreamBuffer, before: int, events: list[Event]) -> None:
-        """Report samples that came after a window had to be decided without them."""
-        until = self._missed_until.get(buffer.info.key)
-        if until is None or buffer.times.total == before or buffer.timeline.clock_fault:
-            return
-        times = buffer.times.view(max(before, buffer.times.oldest), buffer.times.total)
-        late = int((times <= until).sum())
-        if late:
-            events.append(
-                StreamEvent(
-                    bed=self.bed.name,
-                    stream=buffer.info.key,
-                    kind=StreamEventKind.LATE,
-                    t=float(times[0]),
-                    seconds=until - float(times[0]),
-                    samples=late,
-                    detail="arrived after their windows had been decided",
-                )
-            )
 
     def _resolve_clock_fault(self, buffer: StreamBuffer, events: list[Event]) -> None:
         """Believe a stream again once it agrees with itself, and with the bed or instead of it.
@@ -340,7 +255,7 @@ class Pipeline:
         keepers = [
             other
             for other in self._buffers.values()
-            if other is not buffer and not other.timeline.clock_fault and not self._silent(other)
+            if other is not buffer and not other.timeline.clock_fault and not self._admission.silent(other, self._now)
         ]
         if not near and keepers:
             return
@@ -359,10 +274,13 @@ class Pipeline:
                         reason=Reason.CLOCK_JUMP,
                     )
                 )
-            self._missed_until.clear()
+            self._admission.missed_until.clear()
             self._assessment = None
         timeline.believe()
-        events.append(self._stream_event(buffer.info, StreamEventKind.CLOCK_OK, newest, "agrees with itself again"))
+        events.append(self._admission.event(buffer.info, StreamEventKind.CLOCK_OK, newest, "agrees with itself again"))
+
+    def _silent(self, buffer: StreamBuffer) -> bool:
+        return self._admission.silent(buffer, self._now)
 
     # -- windows -------------------------------------------------------------------------------------------------
 
@@ -379,14 +297,17 @@ class Pipeline:
             overdue = watermark >= t_end + self.bed.allowed_lateness_s
             if self._assessment is None or self._assessment.t_end != t_end:
                 self._assessment = Assessment(
-                    plans=self._plans, t_end=t_end, silent=self._silent, skin_temperature=self._skin_temperature
+                    plans=self._plans,
+                    t_end=t_end,
+                    silent=self._silent,
+                    skin_temperature=self._admission.skin_temperature,
                 )
             assessment = self._assessment
             if not overdue and not self._ready(assessment):
                 return
             if overdue:
                 for buffer in assessment.incomplete():
-                    self._missed_until[buffer.info.key] = t_end
+                    self._admission.missed_until[buffer.info.key] = t_end
             self._finish(k, assessment, events)
             self._grid.advance()
             self._assessment = None
@@ -513,19 +434,6 @@ class Pipeline:
             value=value,
             actor=command.actor,
         )
-
-
-def _same_signal(old: StreamInfo, new: StreamInfo) -> bool:
-    """Whether a stream that came back can go on in the same buffer."""
-    return (old.modality, old.unit, old.rate_hz, old.gain, old.offset, old.channels, old.rate_measured) == (
-        new.modality,
-        new.unit,
-        new.rate_hz,
-        new.gain,
-        new.offset,
-        new.channels,
-        new.rate_measured,
-    )
 
 
 def _window_hash(arrays: Mapping[str, Float32Array]) -> str:

@@ -27,7 +27,8 @@ class Cut:
     """The points of one input of one window, or why there are none."""
 
     values: FloatArray | None
-    """(samples,) float64 in the modality's unit, read-only; None where absent."""
+    """(samples,) float64 in the modality's unit, (channels, samples) where there are several; read-only; None where
+    absent."""
     reason: Reason | None = None
 
 
@@ -35,7 +36,7 @@ class StreamBuffer:
     """The newest samples of one stream with their times.
 
     Args:
-        info: The stream, with one channel.
+        info: The stream; its samples are (n,), or (n, channels) where it has several.
         seconds: Signal kept, at the nominal rate.
     """
 
@@ -45,7 +46,9 @@ class StreamBuffer:
         # A device may run faster than it says; the ring keeps `seconds` up to a fifth over the nominal rate.
         capacity = max(_MIN_CAPACITY, int(1.2 * seconds * info.rate_hz))
         self.times: Ring[np.float64] = Ring(capacity, np.float64)
-        self.samples: Ring[np.float32] = Ring(capacity, np.float32)
+        self.channels = info.channels if info.channels > 1 else None
+        """Channels of a sample, None where it is one number."""
+        self.samples: Ring[np.float32] = Ring(capacity, np.float32, self.channels)
         self.rails = None if info.rails is None else _converted_rails(info, info.rails)
         """Lowest and highest value that the converter can give, in the modality's unit, where they are known."""
         self._tracks: list[InputTrack] = []
@@ -54,11 +57,14 @@ class StreamBuffer:
         """Place and keep the samples of one chunk.
 
         Args:
-            chunk: Of this stream; its samples are (n,).
+            chunk: Of this stream.
             watermark: The bed's watermark before this chunk.
 
         Returns:
             What befell the stream.
+
+        Raises:
+            ValueError: If its samples have another number of channels than the stream.
         """
         events: list[StreamEvent] = []
         if chunk.lost:
@@ -77,6 +83,10 @@ class StreamBuffer:
         if len(chunk) == 0:
             return events
         finite = np.isfinite(chunk.samples)
+        if self.channels is not None:
+            if chunk.samples.shape[1:] != (self.channels,):
+                raise ValueError(f"samples of shape {chunk.samples.shape} in a stream of {self.channels} channels")
+            finite = _all(finite, axis=1)  # a sample without one of its channels is none
         placed, befell = self.timeline.place(chunk.stamps, None if _all(finite) else finite, watermark)
         events.extend(befell)
         stride = self.times.capacity // 4
@@ -167,7 +177,7 @@ class InputTrack:
         self._filtered: Ring[np.float64] | None = None
         self._start = 0
         if spec.state == "carried":
-            self._filtered = Ring(buffer.times.capacity, np.float64)
+            self._filtered = Ring(buffer.times.capacity, np.float64, buffer.channels)
             self._start = self.done
             if self.done:
                 raise ValueError("a track must be made before the first sample, or its filter would start in between")
@@ -186,7 +196,7 @@ class InputTrack:
             values = buffer.converted(first, last)
             if segment is not self._segment:
                 self._segment = segment
-                self._state = dsp.start_state(self.design, float(values[0]))
+                self._state = dsp.start_state(self.design, values[0])
             filtered, self._state = dsp.run_filter(self.design, self._state, values)
             self._filtered.push(filtered)
             self.done = last
@@ -226,7 +236,7 @@ class InputTrack:
             values = self.filtered(lowest + first, lowest + last)
         else:
             raw = buffer.converted(lowest + first, lowest + last)
-            values, _ = dsp.run_filter(self.design, dsp.start_state(self.design, float(raw[0])), raw)
+            values, _ = dsp.run_filter(self.design, dsp.start_state(self.design, raw[0]), raw)
         points = dsp.interpolate(instants, times[first:last], values)
         points.flags.writeable = False
         return Cut(points)

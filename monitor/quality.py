@@ -15,6 +15,8 @@ Rules and sources, by modality:
         autocorrelation at the beat interval in place of their 10 s template, which 5 s windows cannot fill; it does
         not depend on amplitude, which is itself a sign of pain.
     EMG: clipping, flat line, share of mains hum, amplitude beyond what skin gives (electrode off).
+    ARRAY, EMBED: flat where more than half of the channels do not change in the window; a few dead ones
+        pass.
     All: not finite, flat, saturated; the limits are engineering choices, stated at each constant.
 """
 
@@ -30,7 +32,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.types import FloatArray, Quality, Reason
+from monitor.types import FloatArray, Quality, Reason, many_channels
 
 Complex128Array: TypeAlias = NDArray[np.complex128]
 IntArray: TypeAlias = NDArray[np.intp]
@@ -75,6 +77,9 @@ CLIP_STEP_QUANTA: Final = 3.0
 """A smooth crest slows down before its flat top, at coarse resolution to single steps of the converter; a clipped
 one arrives there by at least so many steps, and no slower than the signal usually moves."""
 
+FLAT_CHANNELS: Final = 0.5
+"""Share of an array's channels above which, when they are flat, the array counts as flat."""
+
 _GRID_HZ: Final = 400.0  # beats are aligned to 2.5 ms, also where the stream has 64 or 100 Hz
 _TAPER_S: Final = 0.15
 
@@ -111,6 +116,8 @@ def judge(
     finite = np.isfinite(values)
     if not finite[first:].all():
         return Quality(modality=modality, usable=False, reasons=(Reason.NOT_FINITE,))
+    if many_channels(modality):
+        return _judge_channels(modality, window)
     if modality not in FLAT_S:
         return Quality(modality=modality, usable=True)
     if not finite[:first].all():  # what lies before a bad sample is not contiguous with the window
@@ -146,6 +153,21 @@ def judge(
     elif modality == "EMG":
         reasons += _judge_emg(window, rate_hz, metrics)
     return Quality(modality=modality, usable=not reasons, reasons=tuple(reasons), grade=grade, metrics=metrics)
+
+
+def _judge_channels(modality: str, window: FloatArray) -> Quality:
+    """Judge a window of (n,) or (n, channels) finite samples; one sample alone cannot tell what is flat."""
+    if len(window) < 2:
+        return Quality(modality=modality, usable=True)
+    columns = window.reshape(len(window), -1)
+    flat = int((columns == columns[0]).all(axis=0).sum())
+    bad = flat > FLAT_CHANNELS * columns.shape[1]
+    return Quality(
+        modality=modality,
+        usable=not bad,
+        reasons=(Reason.FLAT,) if bad else (),
+        metrics={"flat_channels": float(flat)},
+    )
 
 
 def _longest_flat(times: FloatArray, values: FloatArray, first: int) -> float:

@@ -5,8 +5,9 @@ over the residuals of a whole block of stamps; blocks are fixed numbers of sampl
 seconds), so the times do not depend on how samples were grouped into chunks. A stream whose stamps lie on its
 nominal line is never corrected at all.
 
-A stamp that is off its prediction by more than max(1.5 periods, jitter) ends the segment. Nothing is ever moved,
-sorted or invented to close the hole.
+A stamp that is off its prediction by more than max(1.5 periods, jitter) ends the segment; at 2 Hz and below by more
+than 0.75 periods, since a lost sample there would be taken for jitter and move what follows by half a second and more.
+Nothing is ever moved, sorted or invented to close the hole.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ AGREEMENT_S: Final = 2.0
 RATE_FAULT: Final = 0.05
 RATE_OK: Final = 0.04
 """Relative error of the fitted rate at which a rate fault begins and ends."""
+
+_TOLERATED_PERIODS: Final = 1.5
+_TOLERATED_PERIODS_SLOW: Final = 0.75
+_SLOW_HZ: Final = 2.0
 
 _FIRST_BLOCK: Final = 8
 _BLOCK_S: Final = 2.0
@@ -131,6 +136,7 @@ class Timeline:
         self.accepted = 0
         self._nominal_period = 1.0 / info.rate_hz
         self._threshold_floor = info.jitter_s
+        self._tolerated = _TOLERATED_PERIODS if info.rate_hz > _SLOW_HZ else _TOLERATED_PERIODS_SLOW
         self._fit: _Fit | None = None
         self._short_segments = 0
         self._recent: list[float] = []
@@ -239,7 +245,7 @@ class Timeline:
         fit = self._fit
         assert fit is not None
         segment = self.segments[-1]
-        threshold = max(1.5 * fit.estimate.period, self._threshold_floor)
+        threshold = max(self._tolerated * fit.estimate.period, self._threshold_floor)
         pieces: list[FloatArray] = []
         start = position
         while position < stop:
@@ -262,7 +268,7 @@ class Timeline:
                 position += count
                 if fit.filled == len(fit.block):
                     self._update(fit, events)
-                    threshold = max(1.5 * fit.estimate.period, self._threshold_floor)
+                    threshold = max(self._tolerated * fit.estimate.period, self._threshold_floor)
             if broken:
                 self._break = StreamEventKind.GAP
                 break

@@ -58,6 +58,11 @@ def parse_modality(text: str) -> str:
     )
 
 
+def many_channels(modality: str | None) -> bool:
+    """Whether one stream carries all channels of a modality, each sample a row of them: ARRAY and EMBED."""
+    return modality is not None and modality.startswith(("ARRAY:", "EMBED:"))
+
+
 class Provenance(StrEnum):
     """Where a signal comes from; it is shown wherever the signal or anything made of it is shown."""
 
@@ -80,6 +85,7 @@ class Reason(StrEnum):
     CLOCK_JUMP = "clock_jump"  # windows skipped because the bed's clock was set anew
     RATE_FAULT = "rate_fault"
     RATE_TOO_LOW = "rate_too_low"
+    CHANNEL_COUNT = "channel_count"  # the stream has another number of channels than the bundle takes
     UNIT_UNKNOWN = "unit_unknown"
     NOT_CALIBRATED = "not_calibrated"
     OUT_OF_RANGE = "out_of_range"

@@ -23,6 +23,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         Reason.CLOCK_JUMP: "clock was set anew",
         Reason.RATE_FAULT: "sampling rate is off",
         Reason.RATE_TOO_LOW: "sampling rate too low",
+        Reason.CHANNEL_COUNT: "wrong number of channels",
         Reason.UNIT_UNKNOWN: "unit unknown",
         Reason.NOT_CALIBRATED: "not calibrated yet",
         Reason.OUT_OF_RANGE: "out of range",
