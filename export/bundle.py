@@ -13,6 +13,7 @@ from export.fill import fill_model
 from export.folder import write_folder
 from export.parity import BATCHES, RULE, Graphs, ParityError, check, check_mutations, summary
 from export.to_onnx import to_onnx
+from export.weights import Stored, share
 from models.base import PainModel, Shapes
 from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec, InputSpec
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner
@@ -71,7 +72,7 @@ def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], 
         shapes: Of every input, without the batch axis.
 
     Returns:
-        model.onnx and, where the model has maps, explain.onnx by name; and the figures for model.json.
+        The files of `export_graphs`, and the figures for model.json.
 
     Raises:
         ParityError: See `write_bundle`.
@@ -79,7 +80,7 @@ def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], 
     filled = copy.deepcopy(model)
     fill_model(filled)
     _log.info("exporting %s with fill weights", model.architecture)
-    fill_graphs = _graphs(export_graphs(filled, shapes))
+    fill_graphs = Graphs(export_graphs(filled, shapes))
     figures: dict[str, float | str] = {"rule": RULE, "batches": ", ".join(map(str, BATCHES))}
     figures |= summary("fill", check(filled, fill_graphs, shapes))
     weakest = check_mutations(filled, fill_graphs, shapes)
@@ -88,22 +89,21 @@ def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], 
 
     _log.info("exporting %s with its own weights", model.architecture)
     files = export_graphs(model, shapes)
-    figures |= summary("shipped", check(model, _graphs(files), shapes))
+    figures |= summary("shipped", check(model, Graphs(files), shapes))
     return files, figures
 
 
-def export_graphs(model: PainModel, shapes: Shapes) -> dict[str, bytes]:
-    """model.onnx and, where the model has maps, explain.onnx, by name."""
+def export_graphs(model: PainModel, shapes: Shapes, *, stored: Stored = "float32") -> dict[str, bytes]:
+    """model.onnx, explain.onnx where the model has maps, and the weights.bin that both read, by name.
+
+    Args:
+        model: With weights that `export.weights.rounded` has rounded, if they shall be stored as float16.
+        shapes: Of every input, without the batch axis.
+        stored: How weights lie on disk.
+    """
     outputs = {MODEL_ONNX: SCORE_OUTPUTS, EXPLAIN_ONNX: tuple(m.name for m in model.attention_maps(shapes))}
-    return {
-        name: to_onnx(model, outputs=names, shapes=shapes).SerializeToString(deterministic=True)
-        for name, names in outputs.items()
-        if names
-    }
-
-
-def _graphs(files: Mapping[str, bytes]) -> Graphs:
-    return Graphs(score=files[MODEL_ONNX], explain=files.get(EXPLAIN_ONNX))
+    graphs = {name: to_onnx(model, outputs=names, shapes=shapes) for name, names in outputs.items() if names}
+    return share(graphs, stored=stored)
 
 
 def _shapes(spec: Mapping[str, Any], model: PainModel) -> dict[str, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,8 +13,11 @@ from typing import Any, Final
 
 from monitor.bundle import MODEL_JSON, Bundle, BundleSpec, canonical_sha256, load_bundle
 
-MAX_BYTES: Final = 40 * 2**20
-"""Largest bundle that may be written: it lives in the repository and in every installation."""
+SHIPPED_BYTES: Final = 40_000_000
+"""Largest bundle that may be shipped: it lives in the repository and in every installation. A user's own may be
+larger."""
+
+_log = logging.getLogger(__name__)
 
 
 def write_folder(*, spec: BundleSpec | Mapping[str, Any], files: Mapping[str, bytes], out: Path) -> Bundle:
@@ -32,7 +36,6 @@ def write_folder(*, spec: BundleSpec | Mapping[str, Any], files: Mapping[str, by
 
     Raises:
         pydantic.ValidationError: If the spec is not valid.
-        ValueError: If the files exceed `MAX_BYTES`.
         BundleError: If a file that the spec needs is not among `files`.
     """
     validated = spec if isinstance(spec, BundleSpec) else BundleSpec.model_validate(dict(spec))
@@ -43,8 +46,8 @@ def write_folder(*, spec: BundleSpec | Mapping[str, Any], files: Mapping[str, by
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     total = sum(map(len, files.values())) + len(text.encode())
-    if total > MAX_BYTES:
-        raise ValueError(f"the bundle takes {total / 2**20:.1f} MiB of the {MAX_BYTES / 2**20:.0f} that may be shipped")
+    if total > SHIPPED_BYTES:
+        _log.warning("the bundle takes %.1f MB; one that is shipped may take %.0f", total / 1e6, SHIPPED_BYTES / 1e6)
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:

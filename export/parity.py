@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,12 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from models.base import PainModel, Shapes
+from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, WEIGHTS_BIN
 from monitor.scoring.session import open_session
 
 BATCHES: Final = (1, 3, 8)
 RULE: Final = "max|a - b| <= 1e-6 + 2e-5 * max|b|"
 
 Arrays = dict[str, NDArray[np.float32]]
+
+_KNOTS: Final = 9
+"""Random values along an edge of an image."""
 
 
 class ParityError(Exception):
@@ -46,12 +52,31 @@ class Parity:
 
 
 def make_inputs(shapes: Shapes, batch: int, *, seed: int = 20) -> Arrays:
-    """Smooth random walks of about unit range along the last axis, (batch, *shape) an input, the same for a seed."""
+    """Random inputs, (batch, *shape) each, the same for a seed.
+
+    Signals, (channels, samples), are smooth walks of about unit range along time. Images, (3, height, width), are
+    smooth in 0..1.
+    """
     rng = np.random.Generator(np.random.PCG64([seed, batch]))
     return {
-        name: (np.cumsum(rng.standard_normal((batch, *shape)), axis=-1) / np.sqrt(shape[-1])).astype(np.float32)
+        name: _images(rng, batch, shape) if len(shape) == 3 else _walks(rng, batch, shape)
         for name, shape in shapes.items()
     }
+
+
+def _walks(rng: np.random.Generator, batch: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return (np.cumsum(rng.standard_normal((batch, *shape)), axis=-1) / np.sqrt(shape[-1])).astype(np.float32)
+
+
+def _images(rng: np.random.Generator, batch: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    coarse = rng.uniform(size=(batch, shape[0], _KNOTS, _KNOTS))
+    return (_between(shape[1]) @ coarse @ _between(shape[2]).T).astype(np.float32)
+
+
+def _between(size: int) -> NDArray[np.float64]:
+    """Linear interpolation of `_KNOTS` values to `size`, as a matrix."""
+    at = np.linspace(0.0, _KNOTS - 1.0, size)
+    return np.stack([np.interp(at, np.arange(_KNOTS), row) for row in np.eye(_KNOTS)], axis=1)
 
 
 def run_module(model: PainModel, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
@@ -69,12 +94,16 @@ class Graphs:
     """The graphs of one bundle, ready to be compared.
 
     Args:
-        score: model.onnx.
-        explain: explain.onnx, or None.
+        files: model.onnx, and where they are, explain.onnx and weights.bin, by name.
     """
 
-    def __init__(self, *, score: bytes, explain: bytes | None) -> None:
-        self._sessions = [open_session(graph) for graph in (score, explain) if graph is not None]
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        # ONNX Runtime looks for weights beside the graph, and has read them when it has opened it.
+        with tempfile.TemporaryDirectory(prefix="pain-monitor-export-", ignore_cleanup_errors=True) as folder:
+            for name in (WEIGHTS_BIN, MODEL_ONNX, EXPLAIN_ONNX):
+                if name in files:
+                    (Path(folder) / name).write_bytes(files[name])
+            self._sessions = [open_session(Path(folder) / name) for name in (MODEL_ONNX, EXPLAIN_ONNX) if name in files]
 
     def run(self, inputs: Arrays) -> Arrays:
         """All outputs of all graphs, by name."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import onnx
 import torch
+from onnxscript import rewriter
+from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
 from models.base import PainModel, Shapes
@@ -50,7 +53,7 @@ def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Shapes) -> onnx
     example = tuple(torch.zeros(2, *shapes[name]) for name in model.input_names)
     batch = torch.export.Dim("batch", min=1, max=4096)
     try:
-        with warnings.catch_warnings():
+        with _batch_norms_kept(), warnings.catch_warnings():
             # The exporter warns of its own deprecated calls, and that inputs share one batch axis, as they must.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
@@ -72,6 +75,26 @@ def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Shapes) -> onnx
     _strip(graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+@contextmanager
+def _batch_norms_kept() -> Iterator[None]:
+    """Keep the exporter from folding batch norms into convolutions.
+
+    ONNX Runtime does so when it opens the graph; in the file it would undo the rounding of weights to half precision.
+    """
+    folding = (
+        rules.fuse_batchnorm_into_conv_rule,
+        rules.fuse_batchnorm_into_conv_transpose_rule,
+        rules.fuse_batchnorm_into_gemm_rule,
+    )
+    # The exporter offers no choice but all of its rewrites or none.
+    usual = rewriter._DEFAULT_REWRITE_RULES
+    rewriter._DEFAULT_REWRITE_RULES = tuple(rule for rule in usual if rule not in folding)
+    try:
+        yield
+    finally:
+        rewriter._DEFAULT_REWRITE_RULES = usual
 
 
 def _strip(graph: onnx.ModelProto) -> None:

@@ -13,8 +13,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
-from monitor.bundle import Bundle, BundleSpec
+from monitor.bundle import WEIGHTS_BIN, Bundle, BundleSpec
 from monitor.errors import BundleError
+from monitor.scoring.graph_file import external_locations
 from monitor.scoring.scorer import RawScore
 from monitor.types import Float32Array
 
@@ -49,6 +50,8 @@ class OnnxRunner:
             names = ", ".join(bundle.spec.name for bundle in bundles)
             raise BundleError("two bundles share a name", where=names, todo="Give each bundle once")
         self._device = device
+        for bundle in bundles:
+            _check_listed(bundle)
         self._scoring = {name: _open_scoring(bundle, device) for name, bundle in self._bundles.items()}
         self._explaining: dict[str, ort.InferenceSession] = {}
         for bundle in bundles:
@@ -88,14 +91,16 @@ def open_session(model: Path | bytes, *, device: Device = "cpu", optimise: bool 
     """Open a graph on one thread.
 
     Args:
-        model: File, or its bytes.
+        model: File, whose weights may lie in `weights.bin` beside it and nowhere else; or the bytes of a graph that
+            holds all of its own.
         device: See `OnnxRunner`.
         optimise: Let ONNX Runtime rewrite the graph; without, it opens faster and runs slower.
 
     Raises:
-        BundleError: If the graph cannot be opened or the device cannot be had.
+        BundleError: If the graph cannot be opened, reads another file, or the device cannot be had.
     """
     where = str(model) if isinstance(model, Path) else "model"
+    _read_by(model, where)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -126,6 +131,28 @@ def open_session(model: Path | bytes, *, device: Device = "cpu", optimise: bool 
     if device == "auto":
         _log.info("%s runs on %s", where, got)
     return session
+
+
+def _read_by(model: Path | bytes, where: str) -> frozenset[str]:
+    """Files besides itself that a graph reads, all of them allowed."""
+    try:
+        locations = external_locations(model.read_bytes() if isinstance(model, Path) else model)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"ONNX Runtime cannot open the graph ({_first_line(error)})", where=where) from error
+    if others := sorted(locations - ({WEIGHTS_BIN} if isinstance(model, Path) else set())):
+        raise BundleError(
+            f"the graph reads weights from {', '.join(map(repr, others))}; only {WEIGHTS_BIN} in its folder is allowed",
+            where=where,
+            todo=_REWRITE,
+        )
+    return locations
+
+
+def _check_listed(bundle: Bundle) -> None:
+    """What the graphs read must be among the files whose hashes were compared."""
+    for path in (bundle.model_onnx, bundle.explain_onnx):
+        if path is not None and _read_by(path, str(path)) - bundle.spec.sha256.keys():
+            raise BundleError(f"{WEIGHTS_BIN} is read, but sha256 does not list it", where=str(path), todo=_REWRITE)
 
 
 def _provider(device: Device, where: str) -> str:
@@ -202,7 +229,7 @@ def _refuse(path: Path, differences: Sequence[str]) -> None:
         raise BundleError(
             f"the graph does not match model.json: {'; '.join(differences)}",
             where=str(path),
-            todo="Write the bundle anew with python -m export",
+            todo=_REWRITE,
         )
 
 
@@ -214,4 +241,5 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].strip()
 
 
+_REWRITE: Final = "Write the bundle anew with python -m export"
 _NO_CUDA: Final = 'Install onnxruntime-gpu with its CUDA libraries in place of onnxruntime, or set device = "cpu"'

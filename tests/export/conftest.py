@@ -25,7 +25,7 @@ class Exported:
 
     @property
     def graphs(self) -> Graphs:
-        return Graphs(score=self.files["model.onnx"], explain=self.files["explain.onnx"])
+        return Graphs(self.files)
 
 
 @pytest.fixture(scope="session", autouse=True)

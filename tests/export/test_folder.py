@@ -7,7 +7,7 @@ import pytest
 
 from export import folder
 from export.folder import write_folder
-from monitor.bundle import load_bundle
+from monitor.bundle import SHIPPED_DIR, load_bundle, shipped_bundles
 from monitor.errors import BundleError
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -48,9 +48,23 @@ def test_a_failure_leaves_the_older_folder_alone(parts, tmp_path: Path) -> None:
     assert contents(load_bundle(tmp_path / "out").path) == before
 
 
-def test_a_bundle_too_large_to_ship_is_refused(parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_too_large_to_ship_is_written_with_a_warning(
+    parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     spec, files = parts
-    monkeypatch.setattr(folder, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="may be shipped"):
-        write_folder(spec=spec, files=files, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    write_folder(spec=spec, files=files, out=tmp_path / "small")
+    assert caplog.text == ""
+    monkeypatch.setattr(folder, "SHIPPED_BYTES", 1000)
+    bundle = write_folder(spec=spec, files=files, out=tmp_path / "out")
+    assert bundle.path.is_dir()
+    assert "one that is shipped may take" in caplog.text
+
+
+def test_what_is_shipped_fits_into_the_repository() -> None:
+    sizes = {
+        name: sum(file.stat().st_size for file in (SHIPPED_DIR / name).iterdir() if file.is_file())
+        for name in shipped_bundles()
+    }
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > 40_000_000} == {}
+    assert sum(sizes.values()) <= 75_000_000
