@@ -157,7 +157,7 @@ def check_mutations(model: PainModel, graphs: Graphs, shapes: Shapes, names: Seq
         model: With filled weights; unchanged afterwards.
         graphs: Made of it.
         shapes: Of every input, without the batch axis.
-        names: Tensors to zero; all of `model.parity_probes()` where None.
+        names: Tensors to zero, or rows of tensors, `NAME[0:30]`; all of `model.parity_probes()` where None.
 
     Returns:
         The smallest of the ratios of error to bound, over 1.
@@ -170,18 +170,28 @@ def check_mutations(model: PainModel, graphs: Graphs, shapes: Shapes, names: Seq
     state = model.state_dict()
     weakest = float("inf")
     for name in model.parity_probes() if names is None else names:
-        kept = state[name].clone()
+        entry = _entry(state, name)
+        kept = entry.clone()
         with torch.no_grad():
-            state[name].zero_()
+            entry.zero_()
         try:
             ratio = max(result.ratio for result in _compare(run_module(model, inputs), found))
         finally:
             with torch.no_grad():
-                state[name].copy_(kept)
+                entry.copy_(kept)
         if ratio <= 1.0:
             raise ParityError(f"the check would not notice that {name} is dead ({ratio:.2f} of the bound)")
         weakest = min(weakest, ratio)
     return weakest
+
+
+def _entry(state: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """The tensor of that name, or the rows of it that the name ends in."""
+    key, _, rows = name.partition("[")
+    if not rows:
+        return state[key]
+    first, _, end = rows.removesuffix("]").partition(":")
+    return state[key][int(first) : int(end)]
 
 
 def summary(prefix: str, results: Sequence[Parity]) -> dict[str, float]:

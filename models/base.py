@@ -90,7 +90,7 @@ class PainModel(nn.Module, ABC):
 
     @abstractmethod
     def parity_probes(self) -> tuple[str, ...]:
-        """Names of tensors in the state_dict that steer attention or gates.
+        """Names of tensors in the state_dict that steer attention or gates, or of rows of them: `NAME[0:30]`.
 
         At first weights attention is nearly flat, so an export that lost it can still look right. Each of these set
         to zero must be noticed by the export check.
