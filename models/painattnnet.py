@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.base import AttentionMap, PainModel, PainOutput, Shapes
 from models.blocks.causal_encoder import DEAD, LAYERS, CausalEncoder
-from models.blocks.multiscale import MSCN, STEPS, init_published
+from models.blocks.multiscale import BRANCH_NAMES, MSCN, STEPS, init_published
 from models.blocks.squeeze import SEResNet
 
 GATED: Final = 30
@@ -34,6 +34,10 @@ HEADS: Final = 5
 """Of the encoder on 30 channels. The project page says 6, which do not divide 30."""
 HEADS_UNGATED: Final = 6
 """Of the encoder on 192 channels."""
+FIRST: Final = tuple(f"mscn.{name}_scale.0.weight" for name in BRANCH_NAMES)
+"""The first convolution of each branch."""
+GATES: Final = tuple(f"seresnet.layer.0.se.fc.{layer}.weight" for layer in (0, 2))
+"""Both layers of the gates."""
 PAPER: Final = "Lu, Ozek, Kamarthi, PainAttnNet, 2023; m-PainAttnNet, github.com/zhenyuanlu"
 
 
@@ -129,7 +133,7 @@ class MSCNOnly(JoinedSignals):
 
     def parity_probes(self) -> tuple[str, ...]:
         """The first convolution of each branch: there is nothing that steers."""
-        return tuple(name for name in self.state_dict() if name.endswith("scale.0.weight"))
+        return FIRST
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
@@ -172,8 +176,7 @@ class MSCNSE(JoinedSignals):
 
     def parity_probes(self) -> tuple[str, ...]:
         """Both layers of the gates and the first convolution of each branch."""
-        ends = ("se.fc.0.weight", "se.fc.2.weight", "scale.0.weight")
-        return tuple(name for name in self.state_dict() if name.endswith(ends))
+        return (*GATES, *FIRST)
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
@@ -218,8 +221,7 @@ class MSCNTran(JoinedSignals):
 
     def parity_probes(self) -> tuple[str, ...]:
         """What makes queries and keys of each layer, and the first convolution of each branch."""
-        ends = (*STEERING, "scale.0.weight")
-        return tuple(name for name in self.state_dict() if name.endswith(ends))
+        return (*self.encoderWrapper.parity_probes("encoderWrapper."), *FIRST)
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
@@ -277,8 +279,7 @@ class PainAttnNet(JoinedSignals):
 
     def parity_probes(self) -> tuple[str, ...]:
         """What makes queries and keys of each layer, both layers of the gates, the first convolutions."""
-        ends = (*STEERING, "se.fc.0.weight", "se.fc.2.weight", "scale.0.weight")
-        return tuple(name for name in self.state_dict() if name.endswith(ends))
+        return (*self.encoderWrapper.parity_probes("encoderWrapper."), *GATES, *FIRST)
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
@@ -289,9 +290,6 @@ class PainAttnNet(JoinedSignals):
     def dead_entries(self) -> tuple[str, ...]:
         """Of the encoder's unused norms."""
         return DEAD
-
-
-STEERING: Final = ("multihead_attention.in_proj_weight", "self_attn.tcn.0.conv1.weight", "layers.0.conv.conv1.weight")
 
 
 def self_attention(weights: Sequence[Tensor], suffix: str = "") -> dict[str, Tensor]:

@@ -20,9 +20,7 @@ from models.base import AttentionMap, PainOutput, Shapes
 from models.blocks.causal_encoder import DEAD, CausalEncoder
 from models.blocks.multiscale import MSCN, STEPS, init_published
 from models.blocks.squeeze import SEResNet
-from models.painattnnet import GATED, HEADS, STEERING, RawSignals, gate_map, self_attention, self_maps
-
-_PROBES = (*STEERING, "se.fc.0.weight", "se.fc.2.weight", "scale.0.weight")
+from models.painattnnet import FIRST, GATED, GATES, HEADS, RawSignals, gate_map, self_attention, self_maps
 
 
 class SignalEncoder(nn.Module):
@@ -60,6 +58,14 @@ class SignalEncoder(nn.Module):
     def flops(self) -> int:
         """Operations for one signal, at 2 per multiply-accumulate."""
         return self.mscn.flops() + self.seresnet.flops(STEPS) + self.encoderWrapper.flops()
+
+
+def _probes(name: str, encoders: nn.ModuleList) -> tuple[str, ...]:
+    return tuple(
+        f"{name}.{number}.{probe}"
+        for number, encoder in enumerate(encoders)
+        for probe in (*encoder.encoderWrapper.parity_probes("encoderWrapper."), *GATES, *FIRST)
+    )
 
 
 def _encoder_maps(name: str) -> tuple[AttentionMap, ...]:
@@ -117,7 +123,7 @@ class PainAttnNetLate(RawSignals):
 
     def parity_probes(self) -> tuple[str, ...]:
         """The numbers of the fusion, and of every encoder what `PainAttnNet` names."""
-        return ("weights", *(name for name in self.state_dict() if name.endswith(_PROBES)))
+        return ("weights", *_probes("model_list", self.model_list))
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""
@@ -266,7 +272,7 @@ class PainAttnNetAttention(RawSignals):
     def parity_probes(self) -> tuple[str, ...]:
         """Both tensors of the fusion, and of every encoder what `PainAttnNet` names."""
         fusion = ("modality.proj.weight", "modality.score.weight")
-        return (*fusion, *(name for name in self.state_dict() if name.endswith(_PROBES)))
+        return (*fusion, *_probes("encoders", self.encoders))
 
     def flops(self, shapes: Shapes) -> int:
         """Operations for one window, at 2 per multiply-accumulate."""

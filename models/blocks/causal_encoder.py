@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.blocks.multiscale import RowConv
+
 KERNEL: Final = 7
 HIDDEN: Final = 120
 """Width of the feed-forward layers, which run along time."""
@@ -23,22 +25,24 @@ class CausalConv(nn.Module):
 
     Quirk kept: BatchNorm comes before the cut, so that in training its statistics include those 6 points.
 
+    Computed on images of one row, see `RowConv`.
+
     Args:
         channels: In and out.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(channels, channels, KERNEL, padding=KERNEL - 1)
-        self.conv2 = nn.Conv1d(channels, channels, KERNEL, padding=KERNEL - 1)
-        self.bn1 = nn.BatchNorm1d(channels)
-        self.bn2 = nn.BatchNorm1d(channels)
+        self.conv1 = RowConv(channels, channels, KERNEL, padding=KERNEL - 1)
+        self.conv2 = RowConv(channels, channels, KERNEL, padding=KERNEL - 1)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T); point t has seen points up to t."""
         points = x.shape[-1]
-        y = torch.relu(self.bn1(self.conv1(x)))[..., :points]
-        y = self.bn2(self.conv2(y))[..., :points]
+        y = torch.relu(self.bn1(self.conv1(x.unsqueeze(2))))[..., :points]
+        y = self.bn2(self.conv2(y))[..., :points].squeeze(2)
         return torch.relu(y + x)
 
     def flops(self, points: int) -> int:
@@ -87,18 +91,17 @@ class JointProjection(nn.Module):
             (B, T, C): steps first; and the weights (B, T, T), mean over heads, rows = query, summing to 1, before
             dropout; None unless asked for.
         """
-        q, k, v = (
-            functional.conv1d(x, weight.unsqueeze(-1), bias)
-            for x, weight, bias in zip(
-                (query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True
-            )
-        )
+        q, k, v = (self._project(x, part) for part, x in enumerate((query, key, value)))
         width = self.channels // self.heads
         q = q.unflatten(1, (self.heads, width)).transpose(2, 3) / math.sqrt(width)
         weights = torch.softmax(q @ k.unflatten(1, (self.heads, width)), dim=-1)
         mixed = self.dropout(weights) @ v.unflatten(1, (self.heads, width)).transpose(2, 3)
         joined = mixed.transpose(1, 2).flatten(2)
         return self.out_proj(joined), weights.mean(dim=1) if with_weights else None
+
+    def _project(self, x: Tensor, part: int) -> Tensor:
+        rows = slice(part * self.channels, (part + 1) * self.channels)
+        return functional.conv1d(x, self.in_proj_weight[rows].unsqueeze(-1), self.in_proj_bias[rows])
 
     def flops(self, points: int) -> int:
         """Operations for one example, at 2 per multiply-accumulate."""
@@ -197,6 +200,7 @@ class CausalEncoder(nn.Module):
             CausalEncoderLayer(channels, points, heads=heads, dropout=dropout) for _ in range(LAYERS)
         )
         self.norm = nn.LayerNorm(points)
+        self.channels = channels
         self.points = points
 
     def forward(self, x: Tensor, *, with_weights: bool = False) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
@@ -216,6 +220,15 @@ class CausalEncoder(nn.Module):
             if weights is not None:
                 shown.append(weights)
         return self.norm(x), x, tuple(shown)
+
+    def parity_probes(self, prefix: str) -> tuple[str, ...]:
+        """What makes queries and keys of each layer, by their names in a model that has the encoder under `prefix`."""
+        width = self.channels
+        return tuple(
+            f"{prefix}layers.{layer}.self_attn.multihead_attention.in_proj_weight[{rows}]"
+            for layer in range(LAYERS)
+            for rows in (f"0:{width}", f"{width}:{2 * width}")
+        )
 
     def flops(self) -> int:
         """Operations for one example, at 2 per multiply-accumulate."""

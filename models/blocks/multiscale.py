@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.blocks.linear import TokenLinear
 
@@ -71,13 +72,26 @@ BRANCHES: Final = (
 """Short, medium, long; at 512 Hz the first kernels span 0.1, 1 and 2 s."""
 
 
+class RowConv(nn.Conv1d):
+    """A convolution along time on images of one row, (B, C, 1, T), with the weights and the numbers of `nn.Conv1d`.
+
+    ONNX Runtime has its faster kernels, which keep channels in blocks, for images alone: they take a fifth off the
+    time of the models here.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, 1, T) -> (B, outputs, 1, T')."""
+        stride, padding = (1, *self.stride), (0, self.padding[0])
+        return functional.conv2d(x, self.weight.unsqueeze(2), self.bias, stride=stride, padding=padding)
+
+
 def _branch_layers(branch: Branch, *, dropout: float) -> nn.Sequential:
     def conv(inputs: int, outputs: int, s: Sliding) -> tuple[nn.Module, ...]:
-        layer = nn.Conv1d(inputs, outputs, s.kernel, stride=s.stride, padding=s.padding, bias=False)
-        return layer, nn.BatchNorm1d(outputs), nn.GELU()
+        layer = RowConv(inputs, outputs, s.kernel, stride=s.stride, padding=s.padding, bias=False)
+        return layer, nn.BatchNorm2d(outputs), nn.GELU()
 
     def pool(s: Sliding) -> nn.Module:
-        return nn.MaxPool1d(s.kernel, stride=s.stride, padding=s.padding)
+        return nn.MaxPool2d((1, s.kernel), stride=(1, s.stride), padding=(0, s.padding))
 
     return nn.Sequential(
         *conv(1, CHANNELS, branch.conv1),
@@ -132,7 +146,11 @@ class MSCN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, samples) -> (B, 192, 75)."""
-        parts = [self.get_submodule(f"fc_{name}")(self.get_submodule(f"{name}_scale")(x)) for name in BRANCH_NAMES]
+        row = x.unsqueeze(2)
+        parts = [
+            self.get_submodule(f"fc_{name}")(self.get_submodule(f"{name}_scale")(row).squeeze(2))
+            for name in BRANCH_NAMES
+        ]
         return self.dropout(torch.cat(parts, dim=1))
 
     def flops(self) -> int:
@@ -152,6 +170,6 @@ def init_published(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Conv1d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm1d):
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
