@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from models.base import PainModel
 from models.crossmod_transformer import CrossModTransformer
+from models.image_pipeline import PainFormerPipeline, TinyBioMoEPipeline
 from models.painattnnet import MSCNSE, MSCNOnly, MSCNTran, PainAttnNet
 from models.painattnnet_fusion import PainAttnNetAttention, PainAttnNetLate
 from models.se_cnn import SECNN
@@ -20,7 +21,9 @@ _ALL: Final[tuple[type[PainModel], ...]] = (
     PainAttnNet,
     PainAttnNetAttention,
     PainAttnNetLate,
+    PainFormerPipeline,
     SECNN,
+    TinyBioMoEPipeline,
 )
 
 MODELS: Final[Mapping[str, Callable[..., PainModel]]] = MappingProxyType({model.architecture: model for model in _ALL})
