@@ -9,11 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from export.fill import fill_model
 from export.folder import write_folder
 from export.parity import BATCHES, RULE, Graphs, ParityError, check, check_mutations, summary
+from export.precision import MOST_CHANGE, RoundingError, noise_floor, probability_change
 from export.to_onnx import to_onnx
-from export.weights import Stored, share
+from export.weights import Stored, rounded, share
 from models.base import PainModel, Shapes
 from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec, InputSpec
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner
@@ -23,11 +27,19 @@ CARD = "card.md"
 _log = logging.getLogger(__name__)
 
 
-def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card: str, out: Path) -> Bundle:
+def write_bundle(
+    *,
+    model: PainModel,
+    spec: BundleSpec | Mapping[str, Any],
+    card: str,
+    out: Path,
+    stored: Stored | None = None,
+    samples: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Bundle:
     """Export a model and write its bundle, if and only if the graphs say what the module says.
 
-    Takes about a minute: scoring and explaining graph are each exported twice, with the model's weights and with
-    fill weights, under which attention matters.
+    Takes about a minute, with images some: scoring and explaining graph are each exported twice, with the model's
+    weights and with fill weights, under which attention matters.
 
     Args:
         model: Trained module; unchanged.
@@ -35,10 +47,14 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
             follow from the model and may be left out.
         card: Text of the model card, Markdown.
         out: Folder to write; replaced if it exists.
+        stored: How weights lie on disk; None: as `weights.stored` of the spec says. With `float16` the model that is
+            written, and compared, is the one with rounded weights; what rounding changes is reported apart.
+        samples: Real windows, (windows, *shape) by input name, to look at that change on besides random ones.
 
     Raises:
         ParityError: If a graph differs from the module, or the check would not have noticed a dead tensor.
-        ValueError: If the spec is not that of this model, or the bundle is too large.
+        RoundingError: If rounding moves a probability of a trained model by more than `MOST_CHANGE`.
+        ValueError: If the spec is not that of this model, or a weight is beyond half precision.
         BundleError: If ONNX Runtime refuses the result.
     """
     given = spec.model_dump() if isinstance(spec, BundleSpec) else dict(spec)
@@ -56,31 +72,59 @@ def write_bundle(*, model: PainModel, spec: BundleSpec | Mapping[str, Any], card
     valid = BundleSpec.model_validate(given | derived | {"parity": {}, "sha256": {}})
     if len(valid.classes) != model.classes:
         raise ValueError(f"the spec has {len(valid.classes)} classes, the model {model.classes}")
+    weights = valid.weights.model_copy(update={"stored": stored or valid.weights.stored})
 
-    files, parity = export_checked(model, shapes)
-    complete = valid.model_copy(update={"parity": parity})
+    kept, rounding = model, {}
+    if weights.stored == "float16":
+        kept = rounded(model)
+        rounding = _rounding(model, kept, shapes, valid, samples)
+    files, parity = export_checked(kept, shapes, stored=weights.stored)
+    complete = valid.model_copy(update={"parity": parity | rounding, "weights": weights})
     bundle = write_folder(spec=complete, files={**files, CARD: card.encode()}, out=out)
     OnnxRunner([bundle])
     return bundle
 
 
-def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], dict[str, float | str]]:
+def _rounding(
+    model: PainModel,
+    kept: PainModel,
+    shapes: Shapes,
+    spec: BundleSpec,
+    samples: Mapping[str, NDArray[np.float32]] | None,
+) -> dict[str, float | str]:
+    change, windows = probability_change(model, kept, shapes, samples=samples, temperature=spec.calibration.temperature)
+    if spec.weights.head != "random" and not change <= MOST_CHANGE:
+        raise RoundingError(
+            f"rounding to half precision moves a probability by {change:.3g}, more than {MOST_CHANGE}: store float32"
+        )
+    real = 0 if samples is None else len(next(iter(samples.values())))
+    looked_at = f"{windows - real} random" + (f", {real} of data" if real else "")
+    return {"rounding.max_probability_change": float(f"{change:.3g}"), "rounding.windows": looked_at}
+
+
+def export_checked(
+    model: PainModel, shapes: Shapes, *, stored: Stored = "float32"
+) -> tuple[dict[str, bytes], dict[str, float | str]]:
     """Export a model and check parity with its own weights and with fill weights.
 
     Args:
-        model: Trained module; unchanged.
+        model: Trained module, rounded if it is stored as float16; unchanged.
         shapes: Of every input, without the batch axis.
+        stored: How weights lie on disk.
 
     Returns:
-        The files of `export_graphs`, and the figures for model.json.
+        The files of `export_graphs`, and the figures for model.json: errors of the graphs, and beside them how far
+        the module in float32 is from itself in float64.
 
     Raises:
         ParityError: See `write_bundle`.
     """
     filled = copy.deepcopy(model)
     fill_model(filled)
+    if stored == "float16":
+        filled = rounded(filled)
     _log.info("exporting %s with fill weights", model.architecture)
-    fill_graphs = Graphs(export_graphs(filled, shapes))
+    fill_graphs = Graphs(export_graphs(filled, shapes, stored=stored))
     figures: dict[str, float | str] = {"rule": RULE, "batches": ", ".join(map(str, BATCHES))}
     figures |= summary("fill", check(filled, fill_graphs, shapes))
     weakest = check_mutations(filled, fill_graphs, shapes)
@@ -88,8 +132,9 @@ def export_checked(model: PainModel, shapes: Shapes) -> tuple[dict[str, bytes], 
     figures |= {"mutations": f"{probes} of {probes} noticed", "mutations.weakest_over_bound": float(f"{weakest:.3g}")}
 
     _log.info("exporting %s with its own weights", model.architecture)
-    files = export_graphs(model, shapes)
+    files = export_graphs(model, shapes, stored=stored)
     figures |= summary("shipped", check(model, Graphs(files), shapes))
+    figures |= noise_floor(model, shapes)
     return files, figures
 
 
@@ -114,4 +159,4 @@ def _shapes(spec: Mapping[str, Any], model: PainModel) -> dict[str, tuple[int, .
     return {item.name: item.shape for item in inputs}
 
 
-__all__ = ["CARD", "ParityError", "export_checked", "export_graphs", "write_bundle"]
+__all__ = ["CARD", "ParityError", "RoundingError", "export_checked", "export_graphs", "write_bundle"]
