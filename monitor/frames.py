@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from monitor.types import Float32Array
@@ -135,6 +136,8 @@ class StreamView(_Frame):
     provenance: str
     unused: str
     """Why it serves no model, or was refused; empty where it serves."""
+    channels: int = 1
+    """Of several, samples are not sent on."""
 
 
 class RecordingView(_Frame):
@@ -246,6 +249,10 @@ class AttentionMap(_Frame):
     shape: tuple[int, ...]
     x: bytes
     """float32, little-endian, row by row."""
+    of_input: str = ""
+    """Name of the bundle's input behind `of`, since several may be of one modality; joined by `+` where it is all."""
+    by_input: str = ""
+    """The same behind `by`."""
 
     @property
     def values(self) -> Float32Array:
@@ -254,12 +261,37 @@ class AttentionMap(_Frame):
 
 
 class AttentionInput(_Frame):
-    """The grid that a modality's input was cut on."""
+    """The grid that an input was cut on."""
 
     modality: str
     samples: int
     rate_hz: float
     delay_s: float
+    name: str = ""
+    """Of the input."""
+    channels: int = 1
+
+
+class AttentionImage(_Frame):
+    """The picture that the model was given of one input, as a person sees it."""
+
+    input: str
+    modality: str
+    kind: str
+    """How the signal was drawn: spectrogram_psd, waveform and the like."""
+    height: int
+    width: int
+    x: bytes
+    """Red, green, blue of each pixel, row by row from the top."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(height, width, 3) red, green and blue.
+
+        Raises:
+            ValueError: If there are not as many bytes.
+        """
+        return np.frombuffer(self.x, dtype=np.uint8).reshape(self.height, self.width, 3)
 
 
 class AttentionFrame(_Frame):
@@ -274,6 +306,7 @@ class AttentionFrame(_Frame):
     t_end: float
     inputs: tuple[AttentionInput, ...]
     maps: tuple[AttentionMap, ...]
+    images: tuple[AttentionImage, ...] = ()
 
 
 class History(_Frame):

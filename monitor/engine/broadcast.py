@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol, TypeAlias
 from monitor.bundle import BundleSpec
 from monitor.clock import Clock
 from monitor.config import BedSettings
+from monitor.engine.attention_frames import attention_frame
 from monitor.engine.beds import Journal, SessionStart
-from monitor.engine.snapshot import BedSnapshot, attention_frame
+from monitor.engine.snapshot import BedSnapshot
 from monitor.frames import LINK_VERSION, AttentionFrame, History, StateFrame, WaveBlock
 from monitor.sessions.rows import Input, StreamOpened
 from monitor.types import Chunk, Command, Event, Float32Array, Score, Window

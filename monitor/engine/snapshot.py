@@ -10,14 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from monitor.bundle import BundleSpec, InputSpec
+from monitor.bundle import BundleSpec
 from monitor.config import AlarmSettings, BedSettings
 from monitor.frames import (
     LINK_VERSION,
     AlarmView,
-    AttentionFrame,
-    AttentionInput,
-    AttentionMap,
     BedState,
     BundleView,
     CalibrationView,
@@ -42,7 +39,6 @@ from monitor.types import (
     CalibrationState,
     Chunk,
     Event,
-    Float32Array,
     Marker,
     PainIndex,
     Presence,
@@ -52,7 +48,6 @@ from monitor.types import (
     StreamEvent,
     StreamEventKind,
     StreamInfo,
-    Window,
 )
 
 HISTORY_S: Final = 3600.0
@@ -362,50 +357,8 @@ class BedSnapshot:
             late=stream.counts["late"],
             provenance=info.provenance.value,
             unused=stream.refused or info.unused,
+            channels=info.channels,
         )
-
-
-def attention_frame(
-    *, spec: BundleSpec, session: str, window: Window, maps: Mapping[str, Float32Array]
-) -> AttentionFrame:
-    """The maps of one window, as they are sent.
-
-    Args:
-        spec: The bundle that scored the window.
-        session: Session of the bed.
-        window: The window.
-        maps: By name, without a batch axis.
-    """
-    modality = {item.name: item.modality for item in spec.inputs}
-    return AttentionFrame(
-        v=LINK_VERSION,
-        bed=window.bed,
-        session=session,
-        bundle=spec.name,
-        epoch=window.epoch,
-        k=window.k,
-        t_end=window.t_end,
-        inputs=tuple(_attention_input(item, window) for item in spec.inputs),
-        maps=tuple(
-            AttentionMap(
-                name=item.name,
-                kind=item.kind,
-                axis=item.axis,
-                of=modality.get(item.of, item.of),
-                by=modality.get(item.by, item.by),
-                shape=maps[item.name].shape,
-                x=np.ascontiguousarray(maps[item.name], dtype="<f4").tobytes(),
-            )
-            for item in spec.attention
-            if item.name in maps
-        ),
-    )
-
-
-def _attention_input(item: InputSpec, window: Window) -> AttentionInput:
-    return AttentionInput(
-        modality=item.modality, samples=item.samples, rate_hz=item.rate_hz, delay_s=window.delay_s.get(item.name, 0.0)
-    )
 
 
 def _follows(before: WaveBlock, after: WaveBlock) -> bool:

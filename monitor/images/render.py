@@ -72,6 +72,22 @@ def render(values: NDArray[Any], spec: RenderSpec, *, rate_hz: float) -> Float32
     return image
 
 
+def picture_of(image: Float32Array, spec: RenderSpec) -> Bytes:
+    """The image as a person sees it, from what a model was given: what `picture` gave, byte by byte.
+
+    Args:
+        image: (3, size, size) as of `render`.
+        spec: What it was drawn by.
+
+    Returns:
+        (size, size, 3) red, green, blue in 0..255.
+    """
+    mean, std = (np.array(part)[:, None, None] for part in (spec.mean, spec.std))
+    colours = np.rint(255.0 * (image * std + mean))
+    found: Bytes = np.clip(colours, 0.0, 255.0).astype(np.uint8).transpose(1, 2, 0)
+    return np.ascontiguousarray(found)
+
+
 def _colours(spec: RenderSpec) -> Colours:
     return "grey" if isinstance(spec, WaveformRender) else spec.colours
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from monitor.bundle import BundleSpec, load_bundle
 from monitor.config import AlarmSettings, BedSettings
-from monitor.engine.snapshot import WAVE_BACKLOG_S, BedSnapshot, attention_frame
+from monitor.engine.attention_frames import attention_frame
+from monitor.engine.snapshot import WAVE_BACKLOG_S, BedSnapshot
 from monitor.frames import BedState, WaveBlock
 from monitor.sources.synthetic_patient import SyntheticPatient
 from monitor.types import (

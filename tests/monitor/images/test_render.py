@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from pydantic import TypeAdapter
 
 from monitor.images.colours import table
-from monitor.images.render import picture, render
+from monitor.images.render import picture, picture_of, render
 from monitor.images.scalogram import CENTRE, log_scales
 from monitor.images.spec import RenderSpec
 from monitor.types import FloatArray
@@ -174,3 +174,12 @@ def test_more_data_than_pixels() -> None:
     spec = spec_of("spectrogram_psd", nfft=1024, overlap=0, size=32, colours="grey")
     seen = picture(values, spec, rate_hz=100.0)[:, :, 0]
     assert seen[31 - 402 * 32 // 513].min() == 255
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scaled", [{}, {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}])
+def test_what_a_model_was_given_turns_back_into_the_picture(kind: str, scaled: dict[str, Any]) -> None:
+    spec = small(kind, **scaled)
+    seen = picture(beats(), spec, rate_hz=100.0)
+    assert np.array_equal(picture_of(render(beats(), spec, rate_hz=100.0), spec), seen)
+    assert len(np.unique(seen)) > 2
