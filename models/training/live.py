@@ -78,7 +78,7 @@ def follow(runner: Runner, spec: BundleSpec, sitting: Sitting) -> Course:
     """
     bed = BedSettings(name="followed", bundles=(spec.name,), calibration_s=sitting.calibration_s)
     pipeline = Pipeline(bed=bed, bundles=[spec], runner=runner, session=uuid.UUID(int=sitting.patient.seed))
-    events = list(play(sitting, pipeline, [item.modality for item in spec.inputs]))
+    events = list(play(sitting, pipeline, list(dict.fromkeys(item.modality for item in spec.inputs))))
     stands = [e for e in events if isinstance(e, PainIndex) and e.fast is not None and not e.hollow]
     scored = [e for e in events if isinstance(e, Score) and e.probabilities and e.calibration != "population"]
     return Course(

@@ -24,11 +24,13 @@ from models.registry import create_model
 from models.training.baseline import features, fit_baseline
 from models.training.card import write_card
 from models.training.crossmod import Recipe, Signals, train_crossmod
-from models.training.end_to_end import train_end_to_end
+from models.training.drawing import Drawing, drawn_inputs
+from models.training.end_to_end import Read, train_end_to_end
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
 from models.training.loop import FitResult, FitSettings, predict
 from models.training.metrics import calibration_error, classification, fit_temperature, softmax
 from monitor.bundle import CalibrationSpec, TrainingSpec, WeightsSpec
+from monitor.images.spec import RenderSpec, ScalogramRender, WaveformRender
 from monitor.sources.synthetic import SyntheticPatient
 
 _log = logging.getLogger(__name__)
@@ -72,6 +74,17 @@ class ShippedModel:
     """Held-out subjects, from this number of the test part on, whose whole sittings are scored live."""
     recipe: Recipe | FitSettings = field(default_factory=Recipe)
     """In stages, or as one."""
+    images: tuple[RenderSpec, ...] = ()
+    """Drawn of every signal and read in its place."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the architecture."""
+    hop_seconds: float = 1.0
+    """Between windows live; at least four times what scoring one takes."""
+
+    @property
+    def judged_batch(self) -> int:
+        """Windows that are judged at a time."""
+        return self.recipe.judged_batch if isinstance(self.recipe, FitSettings) else 128
 
 
 _SMALL: Final = Cohort(part="train", numbers=range(80), per_class=(6, 3, 3))
@@ -115,6 +128,27 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
             train=_SMALL,
             recipe=FitSettings(epochs=12, milestone=8, learning_rate=1e-3, batch=32),
         ),
+        "tiny-biomoe-eda": ShippedModel(
+            modalities=("EDA",),
+            title="Tiny-BioMoE on two images of skin conductance",
+            architecture="tiny-biomoe",
+            rate_hz=100.0,
+            samples=1000,
+            train=Cohort(part="train", numbers=range(120), per_class=(5, 3, 3)),
+            validation=Cohort(part="train", numbers=range(200, 220), per_class=(3, 3, 3)),
+            calibration=Cohort(part="train", numbers=range(240, 266), per_class=(4, 4, 4)),
+            live_subjects=8,
+            recipe=FitSettings(
+                epochs=6, milestone=4, learning_rate=5e-4, batch=16, judged_batch=16, limit_s=2400.0, bfloat16=True
+            ),
+            # Conductance lives at 0.16-2.5 Hz. A window's own limits would hide how far it rises.
+            images=(
+                ScalogramRender(kind="scalogram", least_scale=32.0, greatest_scale=512.0, detrend="ends"),
+                WaveformRender(kind="waveform", low=-4.0, high=10.0),
+            ),
+            options={"fusion": "concat"},
+            hop_seconds=2.0,
+        ),
     }
 )
 
@@ -130,35 +164,38 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
     started = time.process_time()
     plan = model_of or SHIPPED[name]
     _log.info("%s: cutting windows", name)
-    inputs = population_inputs(
+    signals = population_inputs(
         plan.modalities, part="train", numbers=plan.baseline_subjects, rate_hz=plan.rate_hz, samples=plan.samples
     )
+    inputs = drawn_inputs(signals, plan.images)
+    read = Drawing(signals, inputs)
     sets = {
-        part: cohort(inputs, part=c.part, numbers=c.numbers, per_class=c.per_class, seed=plan.seed)
+        part: cohort(signals, part=c.part, numbers=c.numbers, per_class=c.per_class, seed=plan.seed)
         for part, c in _cohorts(plan).items()
     }
     for part, windows in sets.items():
         _log.info("%s: %d windows, %s by class", part, len(windows), np.bincount(windows.labels).tolist())
 
     torch.manual_seed(plan.seed)
-    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=len(CLASSES))
+    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=len(CLASSES), **plan.options)
     stages = train_model(
-        model, train=_signals(sets["train"]), validation=_signals(sets["validation"]), recipe=plan.recipe
+        model, train=_signals(sets["train"]), validation=_signals(sets["validation"]), recipe=plan.recipe, read=read
     )
     train_s = sum(stage.seconds for stage in stages.values())
 
     held, test = sets["calibration"], sets["test"]
-    logits = _logits(model, held)
+    logits = _logits(model, held, read, plan.judged_batch)
     temperature = fit_temperature(logits, held.labels)
     error, bins = calibration_error(softmax(logits, temperature), held.labels)
-    told = softmax(_logits(model, test), temperature)
+    told = softmax(_logits(model, test, read, plan.judged_batch), temperature)
     figures: dict[str, float | str] = {"data": "simulated patients", "rule": _RULE}
     figures |= _prefixed("test", _judged(told, test))
-    figures |= _prefixed("baseline", _judged(_baseline(sets["train"], test, inputs[0].rate_hz, plan.seed), test))
+    figures |= _prefixed("baseline", _judged(_baseline(sets["train"], test, plan.rate_hz, plan.seed), test))
 
     spec = unscored_spec(name, inputs).model_copy(
         update={
             "version": plan.version,
+            "hop_seconds": plan.hop_seconds,
             "calibration": CalibrationSpec(
                 temperature=temperature,
                 prior=(1.0 / len(CLASSES),) * len(CLASSES),
@@ -172,7 +209,7 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
     )
     _log.info("%s: following %d held-out subjects live", name, plan.live_subjects)
     runner = TorchRunner(model)
-    sittings = calibrated_sittings("test", plan.live_first, plan.live_subjects, inputs)
+    sittings = calibrated_sittings("test", plan.live_first, plan.live_subjects, signals)
     figures |= _prefixed("live", live_figures([follow(runner, spec, sitting) for sitting in sittings]))
     figures["training.cpu_seconds"] = round(train_s)
     figures |= {f"validation_loss.{stage}": round(result.best_loss, 4) for stage, result in stages.items()}
@@ -205,7 +242,7 @@ def _cohorts(plan: ShippedModel) -> dict[str, Cohort]:
 
 
 def train_model(
-    model: PainModel, *, train: Signals, validation: Signals, recipe: Recipe | FitSettings
+    model: PainModel, *, train: Signals, validation: Signals, recipe: Recipe | FitSettings, read: Read = dict
 ) -> dict[str, FitResult]:
     """Train a model in place, in stages where the recipe has them, else as one.
 
@@ -213,7 +250,7 @@ def train_model(
         ValueError: If the model has no such stages.
     """
     if isinstance(recipe, FitSettings):
-        return train_end_to_end(model, train=train, validation=validation, settings=recipe)
+        return train_end_to_end(model, train=train, validation=validation, settings=recipe, read=read)
     if not isinstance(model, CrossModTransformer):
         raise ValueError(f"{model.architecture} is not trained in stages")
     return train_crossmod(model, train=train, validation=validation, recipe=recipe)
@@ -228,13 +265,13 @@ def _signals(windows: WindowSet) -> Signals:
     return Signals(inputs=inputs, labels=torch.from_numpy(windows.labels))
 
 
-def _logits(model: PainModel, windows: WindowSet) -> np.ndarray:
-    names = model.input_names
+def _logits(model: PainModel, windows: WindowSet, read: Read, batch: int) -> np.ndarray:
+    names = tuple(windows.inputs)
 
     def forward(*signals: torch.Tensor) -> torch.Tensor:
-        return model(dict(zip(names, signals, strict=True))).logits
+        return model(read(dict(zip(names, signals, strict=True)))).logits
 
-    return predict(forward, model, [torch.from_numpy(windows.inputs[name]) for name in names]).numpy()
+    return predict(forward, model, [torch.from_numpy(windows.inputs[name]) for name in names], batch).numpy()
 
 
 def _baseline(train: WindowSet, test: WindowSet, rate_hz: float, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from models.painattnnet import MSCNSE
 from models.registry import create_model
 from models.training.baseline import features
 from models.training.crossmod import Recipe, Signals
+from models.training.drawing import Drawing, drawn_inputs
 from models.training.end_to_end import train_end_to_end
 from models.training.loop import FitSettings
 from models.training.shipped import SHIPPED, train_model
@@ -52,10 +53,13 @@ def test_stages_are_for_the_model_that_has_them() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_plan_fits_its_model(name: str) -> None:
     plan = SHIPPED[name]
-    inputs = [default_input(m, rate_hz=plan.rate_hz, samples=plan.samples) for m in plan.modalities]
-    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=3).eval()
+    signals = [default_input(m, rate_hz=plan.rate_hz, samples=plan.samples) for m in plan.modalities]
+    inputs = drawn_inputs(signals, plan.images)
+    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=3, **plan.options).eval()
+    read = Drawing(signals, inputs)({item.name: torch.zeros(1, 1, item.samples) for item in signals})
+    assert {name: tuple(x.shape[1:]) for name, x in read.items()} == model.example_shapes()
     with torch.inference_mode():
-        result = model({item.name: torch.zeros(1, 1, item.samples) for item in inputs}, with_attention=True)
+        result = model(read, with_attention=True)
     assert set(result.attention) == {item.name for item in model.attention_maps(model.example_shapes())}
     assert isinstance(plan.recipe, Recipe) == (plan.architecture == "crossmod-transformer")
 
