@@ -10,6 +10,7 @@ from typing import Final
 
 from models.base import PainModel
 from monitor.bundle import BundleSpec
+from monitor.images.spec import Render, ScalogramRender, WaveformRender
 
 _ROWS: Final = (
     ("Balanced accuracy", "balanced_accuracy"),
@@ -98,6 +99,18 @@ _ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
                 "mean over heads; their 75 steps are mixtures of the whole window, no times. " + _GATES
             ),
         ),
+        "tiny-biomoe": _About(
+            what=(
+                "Tiny-BioMoE after its public code, trained here from random weights, end to end, without the authors' "
+                "weights and without their training on many other images: both encoders for each image, gates on their "
+                "channels, the images' embeddings joined, ELU and one linear layer (where paper and code differ is in "
+                "`models/tiny_biomoe.py`)"
+            ),
+            maps=(
+                "`gate.1.*` and `gate.2.*` weigh the channels of the first and second encoder for each image, 0..1. "
+                "They are neither times nor places in the image, and need not sum to 1."
+            ),
+        ),
     }
 )
 
@@ -114,16 +127,18 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
     figures, calibration = spec.training.metrics, spec.calibration
     about = _ABOUT[model.architecture]
     samples = spec.inputs[0].samples
+    seconds = f"{samples / spec.inputs[0].rate_hz:.2g}"
     shapes = {item.name: item.shape for item in spec.inputs}
     people = {part: len(codes) for part, codes in spec.training.subjects.items()}
     maps = "\n".join(
         f"| `{item.name}` | {item.axis} | {' x '.join(map(str, item.shape))} |" for item in model.attention_maps(shapes)
     )
-    inputs = "\n".join(
+    rows = (
         f"| {item.modality} | {item.unit} | {item.min_rate_hz:g} Hz | "
         f"{item.filter.low_hz or 0:g}-{item.filter.high_hz:g} Hz | {_fallback(item.scale.fallback)} |"
         for item in spec.inputs
     )
+    inputs = "\n".join(dict.fromkeys(rows))  # several images of one signal
     table = "\n".join(
         f"| {text} | {_of(figures, 'test', key)} | {_of(figures, 'baseline', key)} |" for text, key in _ROWS
     )
@@ -149,7 +164,7 @@ Windows of {samples} points at {spec.inputs[0].rate_hz:g} Hz, filtered and scale
 | Input | Unit | Least rate | Filter | Population's centre and spread |
 |---|---|---|---|---|
 {inputs}
-
+{_images(spec)}
 Index = 100 x (0.5 p(moderate) + p(severe)) on a balanced prior: an evidence scale, not a probability of pain.
 
 Attention maps:
@@ -202,7 +217,7 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 ## Limits
 
 - No person was measured. Real signals differ from simulated ones in ways that nobody has counted here.
-- A window of 5.5 s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
+- A window of {seconds} s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
   minute{_heart_note(spec)}. Non-responders look like rest, whatever they feel.
 - Startle and effort resemble pain. The index after them is not a finding.
 {_signal_note(spec)}- Without calibration the population's statistics stand in; the index is drawn hollow and pain
@@ -212,6 +227,35 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 
 {spec.intended_use} See `docs/intended-use.md`.
 """
+
+
+def _images(spec: BundleSpec) -> str:
+    """What is drawn, if anything."""
+    drawn = [f"- `{item.name}`: {_image(item.render)}." for item in spec.inputs if item.render is not None]
+    if not drawn:
+        return ""
+    lines = "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in drawn)
+    return (
+        f"\nEach window is drawn as images of 224 x 224 pixels, one window every {spec.hop_seconds:g} s. Neither paper "
+        f"nor public code says\nhow; this is our choice (`render` in model.json has all of it):\n\n{lines}\n"
+    )
+
+
+def _image(render: Render) -> str:
+    if isinstance(render, ScalogramRender):
+        end = ", less the line from its first to its last point" if render.detrend == "ends" else ""
+        return (
+            f"scalogram, {render.scales} Morlet scales of {render.least_scale:g}-{render.greatest_scale:g} points, of "
+            f"the window{end}; its colours run from the window's own least to its greatest, so it shows shape and no "
+            "size"
+        )
+    if isinstance(render, WaveformRender) and render.low is not None:
+        return (
+            f"waveform between the fixed limits {render.low:g} and {render.high:g} of the scaled signal (spreads of "
+            "the baseline above the window's first point), cut off beyond them; with a window's own limits it would "
+            "show no size either"
+        )
+    return f"{getattr(render, 'kind', 'image')}"
 
 
 def _wrapped(text: str) -> str:
@@ -225,6 +269,8 @@ def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
 
 def _verdict(figures: Mapping[str, float | str]) -> str:
     ahead = float(figures["test.balanced_accuracy"]) - float(figures["baseline.balanced_accuracy"])
+    if ahead < -_CLEARLY_BETTER:
+        return "On these data the deep model is **worse than logistic regression**."
     if ahead < _CLEARLY_BETTER:
         return "On these data the deep model is **not clearly better than logistic regression**."
     return "On these data the deep model is better than logistic regression."
@@ -251,6 +297,8 @@ def _signal_note(spec: BundleSpec) -> str:
 
 
 def _heart_note(spec: BundleSpec) -> str:
+    if all(item.modality == "EDA" for item in spec.inputs):
+        return ", and nothing else is looked at here"
     if any(item.modality == "EMG" for item in spec.inputs):
         return ", and heart rate and muscle tone remain, which differ between subjects as well"
     if any(item.modality == "BVP" for item in spec.inputs):
