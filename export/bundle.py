@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.fill import fill_model
+import torch
+
+from export.fill import fill_model, wake_gates
 from export.folder import write_folder
-from export.parity import BATCHES, RULE, Graphs, ParityError, check, check_mutations, summary
+from export.parity import BATCHES, PROBED, RULE, Graphs, ParityError, check, check_mutations, make_inputs, summary
 from export.precision import MOST_CHANGE, RoundingError, noise_floor, probability_change
 from export.to_onnx import to_onnx
 from export.weights import Stored, rounded, share
@@ -121,6 +123,7 @@ def export_checked(
     """
     filled = copy.deepcopy(model)
     fill_model(filled)
+    wake_gates(filled, {name: torch.from_numpy(values) for name, values in make_inputs(shapes, PROBED).items()})
     if stored == "float16":
         filled = rounded(filled)
     _log.info("exporting %s with fill weights", model.architecture)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+
+from models.base import PainModel
+from models.blocks.squeeze import SqueezeExcitation
 
 
 def fill(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -64,3 +69,31 @@ def fill_model(model: nn.Module) -> None:
                 entry.copy_(torch.from_numpy(fill(key, tuple(entry.shape))))
             elif not key.endswith("attention_bias_idxs"):  # a table that the constructor works out
                 entry.zero_()
+
+
+def wake_gates(model: PainModel, inputs: Mapping[str, Tensor]) -> None:
+    """Make every squeeze-and-excitation block of a filled model depend on its input, in place.
+
+    Where all hidden units of a block are off, every gate is 0.5 and a graph without gates gives the same numbers. With
+    the single unit of PainAttnNet that is every other block; there the sign of its weights is turned.
+
+    Args:
+        model: With filled weights, in any mode; left in that mode.
+        inputs: Of `forward`, those that the check runs on.
+    """
+
+    def wake(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        squeeze = cast("SqueezeExcitation", block).fc[0]
+        if not (squeeze(arguments[0].mean(dim=-1)) > 0).any():
+            squeeze.weight.neg_()
+
+    blocks = [module for module in model.modules() if isinstance(module, SqueezeExcitation)]
+    handles = [block.register_forward_pre_hook(wake) for block in blocks]
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(inputs)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
