@@ -127,7 +127,7 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
     figures, calibration = spec.training.metrics, spec.calibration
     about = _ABOUT[model.architecture]
     samples = spec.inputs[0].samples
-    seconds = f"{samples / spec.inputs[0].rate_hz:.2g}"
+    long_s = f"{samples / spec.inputs[0].rate_hz:.2g}"
     shapes = {item.name: item.shape for item in spec.inputs}
     people = {part: len(codes) for part, codes in spec.training.subjects.items()}
     maps = "\n".join(
@@ -217,7 +217,7 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 ## Limits
 
 - No person was measured. Real signals differ from simulated ones in ways that nobody has counted here.
-- A window of {seconds} s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
+- A window of {long_s} s says little of moderate pain, and of pain that has lasted: skin conductance fades within half a
   minute{_heart_note(spec)}. Non-responders look like rest, whatever they feel.
 - Startle and effort resemble pain. The index after them is not a finding.
 {_signal_note(spec)}- Without calibration the population's statistics stand in; the index is drawn hollow and pain
