@@ -10,7 +10,7 @@ from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, 
 from monitor.errors import BundleError, ConfigError, Problem, SourceError
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import canonical_unit, convert, known_units
-from monitor.types import parse_modality
+from monitor.types import many_channels, parse_modality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def _bundles(bed: BedSettings, key: str) -> tuple[list[Bundle], list[Problem]]:
 def _stream_problems(stream: StreamSettings, bundles: list[BundleSpec], key: str) -> list[Problem]:
     problems = []
     modality = parse_modality(stream.modality) if stream.modality is not None else None
-    if stream.unit is not None:
+    if stream.unit is not None and not many_channels(modality):
         unit = canonical_unit(stream.unit)
         if unit is None:
             problems.append(Problem(f"{key}.unit", f"there is no unit '{stream.unit}'", f"one of {known_units()}"))
@@ -139,5 +139,7 @@ def _stream_note(bed: BedSettings, stream: StreamSettings) -> str:
     parts = {"name": stream.name, "type": stream.type, "source_id": stream.source_id}
     found = ", ".join(f"{key} '{value}'" for key, value in parts.items() if value is not None)
     modality = stream.modality or "the modality that its name tells"
+    if many_channels(stream.modality and parse_modality(stream.modality)):
+        return f"bed {bed.name}: {modality} from all channels of the LSL stream with {found}, as they come"
     unit = stream.unit or "the unit that it states"
     return f"bed {bed.name}: {modality} from the LSL stream with {found}, in {unit}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import ConfigError, MappingError, Problem
-from monitor.types import parse_modality
+from monitor.types import many_channels, parse_modality
 
 LONGEST_WINDOW_S: Final = 10.0
 """Longest input that a bundle may ask for; a buffer must hold it and what it waits for."""
@@ -37,7 +37,8 @@ class StreamSettings(_Settings):
     channel: str | int | None = None
     """Label or number (from 0) of the channel, where a stream has several."""
     modality: str | None = None
-    """ECG, EDA, BVP, EMG, RESP, SPO2, TEMP, ACC; else it follows from the name or type."""
+    """ECG, EDA, BVP, EMG, RESP, SPO2, TEMP, ACC; else it follows from the name or type. ARRAY:<name> or EMBED:<name>
+    for all channels of a stream together, named as the model's input is."""
     unit: str | None = None
     """Unit of the samples; else it follows from the stream's own description, else the stream is refused."""
     rate_hz: float | Literal["measured"] | None = None
@@ -306,8 +307,25 @@ def _alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
     return problems
 
 
-def _stream_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
+def _array_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
+    try:
+        array = stream.modality is not None and many_channels(parse_modality(stream.modality))
+    except MappingError:  # said elsewhere
+        return []
+    if not array:
+        return []
     problems = []
+    if stream.source == "mqtt":
+        problems.append(Problem(f"{key}.source", f"{stream.modality} comes over LSL only", 'source = "lsl"'))
+    for name in ("channel", "transfer"):
+        if getattr(stream, name) is not None:
+            what = f"{stream.modality} takes all channels of its stream as they are"
+            problems.append(Problem(f"{key}.{name}", what, f"drop {name}"))
+    return problems
+
+
+def _stream_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
+    problems = _array_contradictions(stream, key)
     if stream.source == "mqtt" and stream.modality is None:
         problems.append(Problem(f"{key}.modality", "MQTT needs it: it is a part of the topic"))
     if stream.source == "mqtt" and (stream.type is not None or stream.source_id is not None):

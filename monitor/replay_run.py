@@ -114,7 +114,7 @@ def prepare(
     chosen = BedSettings.model_validate(settings)
     loaded = tuple(load_bundle(name) for name in names)
     needed = {item.modality for bundle in loaded for item in bundle.spec.inputs}
-    candidates = [signal.candidate for signal in recording.signals]
+    candidates = [signal.candidate for signal in (*recording.signals, *recording.arrays)]
     # A configuration means the same signals here as it does for the daemon, or their scores could not agree.
     named = bed is not None and bool(bed.stream)
     mapped = resolve(candidates, chosen.stream, bed=chosen.name, live=False, needed=needed, only_named=named)

@@ -52,6 +52,11 @@ _STRANGER_S: Final = 30.0
 """A stream whose first stamp is this far behind the bed's other streams runs on another clock."""
 
 
+def tolerated_periods(rate_hz: float) -> float:
+    """By how many sampling periods a stamp may be off its prediction without being a gap."""
+    return _TOLERATED_PERIODS if rate_hz > _SLOW_HZ else _TOLERATED_PERIODS_SLOW
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """A stretch of samples without a gap."""
@@ -136,7 +141,7 @@ class Timeline:
         self.accepted = 0
         self._nominal_period = 1.0 / info.rate_hz
         self._threshold_floor = info.jitter_s
-        self._tolerated = _TOLERATED_PERIODS if info.rate_hz > _SLOW_HZ else _TOLERATED_PERIODS_SLOW
+        self._tolerated = tolerated_periods(info.rate_hz)
         self._fit: _Fit | None = None
         self._short_segments = 0
         self._recent: list[float] = []

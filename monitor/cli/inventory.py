@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -153,6 +153,11 @@ def streams(
         print("\n".join(gateway.topic_lines(topic)))
 
 
+_MANY: Final = 16
+"""Channels of a stream that are listed one by one; of more, the first few."""
+_FEW: Final = 4
+
+
 def _stream_lines(report: StreamReport) -> list[str]:
     rate = f"{report.rate_claimed_hz:g} Hz" if report.rate_claimed_hz else "irregular"
     provenance = f" · {report.provenance.value.upper()}" if report.provenance.value != "live" else ""
@@ -168,10 +173,17 @@ def _stream_lines(report: StreamReport) -> list[str]:
             lines[-1] += f", stamp minus clock {report.stamp_minus_clock_s:+.3f} s"
     if report.problem:
         lines.append(f"    {report.problem}")
-    for number, channel in enumerate(report.channels):
+    shown = report.channels if len(report.channels) <= _MANY else report.channels[:_FEW]
+    for number, channel in enumerate(shown):
         seen = f", {channel.low:.4g} to {channel.high:.4g}" if channel.low is not None else ""
         bad = f", {channel.not_finite} not finite" if channel.not_finite else ""
         becomes = channel.modality or "unknown"
         lines.append(f"    channel {number} '{channel.label}', {channel.unit or 'no unit'}{seen}{bad} -> {becomes}")
         lines += [f"        {line}" for line in channel.config.splitlines()]
+    if len(shown) < len(report.channels):
+        broken = sum(channel.not_finite for channel in report.channels[len(shown) :])
+        rest = f", {broken} samples not finite" if broken else ""
+        lines.append(f"    and {len(report.channels) - len(shown)} more channels{rest}")
+    if not any(channel.modality for channel in report.channels):
+        lines += [f"        {line}" for line in report.config.splitlines()]
     return [*lines, ""]

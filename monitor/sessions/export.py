@@ -249,7 +249,8 @@ class _CsvExport:
         info = stream.info
         unit = _unit(info)
         origin = f"{info.source}, {info.provenance}"
-        words = f"{name}: {info.name} in {unit}, {info.rate_hz:g} Hz nominal, {stream.samples} samples ({origin})"
+        samples = f"{stream.samples} samples" + (f" of {info.channels} channels" if info.channels > 1 else "")
+        words = f"{name}: {info.name} in {unit}, {info.rate_hz:g} Hz nominal, {samples} ({origin})"
         if info.unused:
             return f"{words}; as it came, served no model: {info.unused}"
         if (info.gain, info.offset) != (1.0, 0.0):

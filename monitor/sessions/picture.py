@@ -66,7 +66,7 @@ def envelope(reader: SessionReader, info: StreamInfo, *, origin: float, start: f
         end: Last moment.
 
     Returns:
-        In the modality's unit. A stream of several channels is drawn by its first.
+        In the modality's unit. A stream of several channels is drawn by their mean.
     """
     edges = np.linspace(start, end, COLUMNS + 1)
     low, high = np.full(COLUMNS, np.inf), np.full(COLUMNS, -np.inf)
@@ -78,8 +78,9 @@ def envelope(reader: SessionReader, info: StreamInfo, *, origin: float, start: f
         stamps = np.concatenate([[last], chunk.stamps])
         gaps.extend((stamps[i] - origin, stamps[i + 1] - origin) for i in np.flatnonzero(np.diff(stamps) > limit))
         last = max(last, float(chunk.stamps[-1]))
-        samples = chunk.samples if chunk.samples.ndim == 1 else chunk.samples[:, 0]
-        values = info.gain * samples.astype(np.float64) + info.offset
+        values = info.gain * chunk.samples.astype(np.float64) + info.offset
+        if values.ndim == 2:
+            values = values.mean(axis=1)
         column = np.floor((chunk.stamps - origin - start) / (end - start) * COLUMNS)
         shown = (column >= 0) & (column <= COLUMNS) & np.isfinite(values)
         where = np.minimum(column[shown].astype(np.intp), COLUMNS - 1)
@@ -189,7 +190,8 @@ def _draw_signal(axis: Axes, info: StreamInfo, drawn: Envelope) -> None:
     for a, b in drawn.gaps:
         axis.axvspan(a, b, facecolor="#f4f4f4", edgecolor="#9e9e9e", hatch="///", lw=0)
     unit = MODALITY_UNITS.get(info.modality or "", info.unit or "")
-    axis.set_ylabel(f"{info.modality}\n{unit}", rotation=0, ha="right", va="center", fontsize=10)
+    mean = f"\nmean of {info.channels}" if info.channels > 1 else ""
+    axis.set_ylabel(f"{info.modality}\n{unit}{mean}", rotation=0, ha="right", va="center", fontsize=10)
     axis.tick_params(labelsize=8)
     axis.grid(axis="x", lw=0.3, color="#dddddd")
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from monitor.sessions.reader import SessionReader, StoredStream
 from monitor.sessions.rows import RecordingGap
+from monitor.timeline import tolerated_periods
 from monitor.types import (
     AlarmEvent,
     Marker,
@@ -179,7 +180,9 @@ def bundles_in_words(reader: SessionReader) -> tuple[str, ...]:
 
 def contiguous_limit_s(info: StreamInfo) -> float:
     """Largest distance of two samples that is no gap, in seconds; inf for a stream without a rate."""
-    return 1.0 / info.rate_hz + max(1.5 / info.rate_hz, info.jitter_s) if info.rate_hz > 0 else float("inf")
+    if info.rate_hz <= 0:
+        return float("inf")
+    return 1.0 / info.rate_hz + max(tolerated_periods(info.rate_hz) / info.rate_hz, info.jitter_s)
 
 
 def _stream_summary(
@@ -271,10 +274,11 @@ def _lines(item: SessionSummary) -> Iterator[str]:
 
 def _stream_lines(stream: StreamSummary) -> Iterator[str]:
     info = stream.info
+    samples = f"{stream.samples} samples" + (f" of {info.channels} channels" if info.channels > 1 else "")
     rate = "no regular rate" if stream.measured_hz is None else f"{stream.measured_hz:.4g} Hz measured"
     cover = "" if stream.coverage is None else f", covers {100 * stream.coverage:.1f} %"
     yield (
-        f"  {info.modality or 'unused':6s} {info.name} [{info.unit or 'unit unknown'}]: {stream.samples} samples, "
+        f"  {info.modality or 'unused':6s} {info.name} [{info.unit or 'unit unknown'}]: {samples}, "
         f"{info.rate_hz:g} Hz nominal, {rate}{cover} ({info.provenance})"
     )
     if info.unused:

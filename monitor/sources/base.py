@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from monitor.types import Chunk, Float32Array, FloatArray, Provenance, StreamEvent, StreamInfo
+
+WHOLE: Final = -1
+"""`Candidate.channel_index` of a stream with all of its channels, as ARRAY and EMBED take it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What a file or a network says of one channel, before anyone decided what it is."""
+    """What a file or a network says of one channel, or of a stream as a whole, before anyone decided what it is."""
 
     key: str
     """Unique among the candidates, stable over reconnects, e.g. `lsl:<source_id>:0` or `csv:hand GSR`."""
@@ -25,6 +28,9 @@ class Candidate:
     channel: str = ""
     """Label of the channel; the signal's name in files."""
     channel_index: int = 0
+    """From 0; `WHOLE` where the candidate is a stream with all of its channels."""
+    channels: int = 1
+    """Numbers of a sample: more than 1 only where the candidate is a whole stream."""
     unit: str | None = None
     """As stated by the stream or file itself; None where nobody states one."""
     rate_hz: float | None = None
@@ -45,14 +51,19 @@ class Candidate:
     jitter_s: float | None = None
     """Jitter of the stamps that the source itself states; None for the default."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether this is a stream with all of its channels."""
+        return self.channel_index == WHOLE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Signal:
-    """One signal of a recording, whole. It may be empty."""
+    """One signal of a recording from its beginning to its end. It may be empty."""
 
     candidate: Candidate
     samples: Float32Array
-    """(n,) in the file's unit."""
+    """(n,) in the file's unit; (n, channels) of a whole stream."""
     t_first: float
     """Seconds from the recording's own zero."""
     stamps: FloatArray | None = None
@@ -67,6 +78,8 @@ class Recording:
     path: Path
     format: str
     signals: tuple[Signal, ...]
+    arrays: tuple[Signal, ...] = ()
+    """Streams of several channels as a whole, for settings that ask for an ARRAY or EMBED."""
     utc_start: float = 0.0
     markers: tuple[tuple[float, str], ...] = ()
     """(seconds from the recording's zero, text)."""

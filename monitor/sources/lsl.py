@@ -153,7 +153,7 @@ class LslSource:
         seen = [
             Seen(uid=uid, host=offer.hostname, where=str(offer), candidate=candidate)
             for uid, offer in self._described.items()
-            for candidate in offer.candidates()
+            for candidate in (*offer.candidates(), *filter(None, [offer.whole()]))
         ]
         announced = {
             inlet.offer.hostname: inlet.offer.origin for inlet in self._inlets if inlet.offer.origin is not None
@@ -260,4 +260,5 @@ def _substance(info: StreamInfo) -> tuple[object, ...]:
 
 
 def _words(info: StreamInfo) -> str:
-    return f"{info.modality or 'unused'} at {info.rate_hz:g} Hz in {info.unit or 'no unit'}"
+    channels = f" with {info.channels} channels" if info.channels > 1 else ""
+    return f"{info.modality or 'unused'}{channels} at {info.rate_hz:g} Hz in {info.unit or 'no unit'}"

@@ -13,10 +13,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from monitor.errors import SourceError
-from monitor.sources.base import Candidate
+from monitor.sources.base import WHOLE, Candidate
 from monitor.sources.liblsl import LSL_ERRORS, pylsl
 from monitor.sources.names import guess_modalities
-from monitor.sources.suggest import toml_table
+from monitor.sources.suggest import array_table, toml_table
 from monitor.types import FloatArray, Provenance
 
 _LOGGER = logging.getLogger(__name__)
@@ -80,6 +80,25 @@ class Offer:
                 provenance=self.provenance,
             )
             for index in range(self.channels)
+        )
+
+    def whole(self) -> Candidate | None:
+        """All channels together, as an ARRAY or EMBED takes them; None where there are no candidates."""
+        if not self.candidates():
+            return None
+        units = {unit for unit in self.units if unit is not None}
+        return Candidate(
+            key=f"lsl:{self.identity}:all",
+            name=self.name,
+            type=self.type,
+            source_id=self.source_id,
+            channel_index=WHOLE,
+            channels=self.channels,
+            unit=units.pop() if len(units) == 1 else None,
+            rate_hz=self.rate_hz,
+            origin=self.origin,
+            source="lsl",
+            provenance=self.provenance,
         )
 
     def __str__(self) -> str:
@@ -211,6 +230,8 @@ class StreamReport:
     """Median of (corrected stamp - our clock at arrival). About -0.02 is healthy; seconds mean a foreign clock."""
     problem: str = ""
     """Why nothing could be measured."""
+    config: str = ""
+    """Lines for config.toml that bind all channels together; empty where the stream has one, or is none of ours."""
 
 
 def discover(seconds: float, *, preview: bool) -> list[StreamReport]:
@@ -365,7 +386,9 @@ def _report(
                 config=config,
             )
         )
+    whole = offer.whole()
     return StreamReport(
+        config=array_table(whole) if whole is not None and whole.channels > 1 else "",
         name=offer.name,
         type=offer.type,
         source_id=offer.source_id,

@@ -19,6 +19,7 @@ import numpy as np
 
 from monitor.clock import Clock
 from monitor.config import LslSettings
+from monitor.sources.base import WHOLE
 from monitor.sources.liblsl import LSL_ERRORS, own_hostname, pylsl
 from monitor.sources.lsl_discovery import DESCRIBE_S, Offer
 from monitor.sources.lsl_stamps import ArrivalStamps, ClockOffset
@@ -40,12 +41,13 @@ _FIRST_OFFSET_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """One channel of an outlet, and the stream of a bed that it serves."""
+    """One channel of an outlet, or all of them, and the stream of a bed that it serves."""
 
     place: str
     """The place of the bed that it fills."""
     info: StreamInfo
     channel: int
+    """From 0; `WHOLE` for all."""
     timestamps: Literal["device", "arrival"] = "device"
 
 
@@ -178,7 +180,7 @@ class InletThread(threading.Thread):
         chunks = [
             Chunk(
                 stream=binding.info.key,
-                samples=_column(samples, binding.channel),
+                samples=_taken(samples, binding.channel),
                 stamps=made.make(len(stamps), arrival) if (made := self._made.get(binding.info.key)) else corrected,
                 arrival=arrival,
                 clock_offset=0.0 if made else offset,
@@ -242,6 +244,8 @@ class InletThread(threading.Thread):
             self._halt.wait(_CLOCK_QUERY_S)
 
 
-def _column(samples: np.ndarray[Any, np.dtype[Any]], channel: int) -> Float32Array:
-    """A copy of one channel as float32: the buffer behind `samples` is used again at the next read."""
-    return np.array(samples[:, channel], dtype=np.float32, order="C")
+def _taken(samples: np.ndarray[Any, np.dtype[Any]], channel: int) -> Float32Array:
+    """A copy of one channel (n,), or of all (n, channels), as float32: the next read uses the buffer again."""
+    if channel == WHOLE and samples.shape[1] > 1:
+        return np.array(samples, dtype=np.float32, order="C")
+    return np.array(samples[:, max(channel, 0)], dtype=np.float32, order="C")

@@ -6,6 +6,7 @@ under a name that the table of names knows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from monitor.errors import MappingError
 from monitor.sources.base import Candidate
 from monitor.sources.mapping import resolve
 from monitor.sources.names import guess_modalities
-from monitor.types import StreamEventKind, StreamInfo, parse_modality
+from monitor.types import StreamEventKind, StreamInfo, many_channels, parse_modality
 
 ANY_PLACE: Final = "lsl"
 """Name of the place that a bed without named streams still has when nothing at all turned up."""
@@ -24,7 +25,7 @@ _LISTED: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One channel on the network."""
+    """One channel on the network, or an outlet as a whole."""
 
     uid: str
     """Of its outlet: tells two outlets apart that say the same of themselves."""
@@ -35,13 +36,15 @@ class Seen:
     candidate: Candidate
 
     def __str__(self) -> str:
+        if self.candidate.whole:
+            return f"[{self.where}]"
         label = f" '{self.candidate.channel}'" if self.candidate.channel else ""
         return f"[{self.where}; channel {self.candidate.channel_index}{label}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A channel that fills a place."""
+    """A channel, or an outlet with all of its channels, that fills a place."""
 
     place: str
     seen: Seen
@@ -93,7 +96,7 @@ def choose(
     """Decide what fills the places that are still empty.
 
     Args:
-        seen: Every channel on the network.
+        seen: Every channel on the network, and every outlet as a whole.
         bed: Name of the bed.
         wanted: The bed's named streams, by place; empty where it takes what turns up.
         served: Places that are filled.
@@ -102,15 +105,22 @@ def choose(
     Returns:
         What fills a place, and the places that stay empty with the reason.
     """
-    guesses = guess_modalities([item.candidate for item in seen])
+    wholes = [item for item in seen if item.candidate.whole]
+    channels = [item for item in seen if not item.candidate.whole]
+    guesses = guess_modalities([item.candidate for item in channels])
     fitting: dict[str, list[Seen]] = {}
     if wanted:
         for place, stream in wanted.items():
             if place not in served:
-                fitting[place] = _fitting(seen, stream, guesses)
+                array = stream.modality is not None and many_channels(parse_modality(stream.modality))
+                fitting[place] = (
+                    [item for item in wholes if fits(item.candidate, stream)]
+                    if array
+                    else _fitting(channels, stream, guesses)
+                )
         settings = dict(wanted)
     else:
-        for item in seen:
+        for item in channels:
             modality = guesses.get(item.candidate.key)
             if modality is not None and modality not in served:
                 fitting.setdefault(modality, []).append(item)
@@ -154,8 +164,9 @@ def _decide(
             "Name one by source_id (and channel) in its [[bed.stream]], or switch the others off",
         )
     chosen = fitting[0]
-    outlet = [item.candidate for item in seen if item.uid == chosen.uid]
-    exact = stream.model_copy(update={"channel": chosen.candidate.channel_index})
+    whole = chosen.candidate.whole
+    outlet = [item.candidate for item in seen if item.uid == chosen.uid and item.candidate.whole is whole]
+    exact = stream if whole else stream.model_copy(update={"channel": chosen.candidate.channel_index})
     try:
         mapped = resolve(outlet, (exact,), bed=bed, live=True)
     except MappingError as error:
@@ -194,7 +205,11 @@ def _without_conflicts(
 def _nothing(seen: Sequence[Seen]) -> str:
     if not seen:
         return "LSL offers no stream; still looking"
-    return f"no LSL stream matches; still looking. There are: {_listing(seen)}"
+    count = Counter(item.uid for item in seen if not item.candidate.whole)
+    wholes = {item.uid for item in seen if item.candidate.whole}
+    # An outlet of very many channels is named once.
+    listed = [item for item in seen if item.candidate.whole is (item.uid in wholes and count[item.uid] > _LISTED)]
+    return f"no LSL stream matches; still looking. There are: {_listing(listed)}"
 
 
 def _listing(seen: Sequence[Seen]) -> str:

@@ -10,6 +10,9 @@ done as asked, or where going on would mean to guess about a modality that a mod
 * two channels for one needed modality; a needed unit or rate that nobody states, or an unknown or wrong unit;
 * two streams that announce different origins; a recording in which nothing can be used.
 
+An ARRAY or EMBED is always a whole stream, all of its channels in their order, and is taken only where a setting or the
+source itself says so; its numbers have no unit that anybody converts.
+
 Everything else leaves that one stream unused, says why, and the rest goes on: a rate below the modality's lowest (such
 as an integrated EMG at 15 Hz), raw counts without a transfer function (`unit unknown`), a signal without a recognised
 modality, and any of the problems above in a modality that nothing needs. BVP and RESP are in arbitrary units, so a
@@ -32,7 +35,7 @@ from monitor.sources.names import guess_modalities, stream_of
 from monitor.sources.suggest import describe, map_option, stated_unit, toml_table
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import ARBITRARY, COUNTS, canonical_unit, convert, known_units
-from monitor.types import MODALITY_MIN_RATE_HZ, MODALITY_UNITS, Reason, StreamInfo, parse_modality
+from monitor.types import MODALITY_MIN_RATE_HZ, MODALITY_UNITS, Reason, StreamInfo, many_channels, parse_modality
 
 AUXILIARY: Final = frozenset({"TEMP", "ACC"})
 """Modalities that no model takes as an input: they never stop a mapping unless someone needs them."""
@@ -71,6 +74,9 @@ class _UnfitError(Exception):
 @dataclass(slots=True)
 class _Draft:
     candidates: Sequence[Candidate]
+    """Channels, and whole streams that state a modality themselves."""
+    wholes: Sequence[Candidate]
+    """All whole streams."""
     bed: str
     live: bool
     streams: dict[str, StreamInfo] = field(default_factory=dict)
@@ -94,7 +100,7 @@ def resolve(
     """Map channels to modalities.
 
     Args:
-        candidates: What a recording or the network offers, channel by channel.
+        candidates: What a recording or the network offers: channels, and streams as a whole.
         settings: The bed's streams from the configuration, those of `--map` in front (see `override`).
         bed: Name of the bed.
         live: Whether the candidates come from a network, where more may appear later.
@@ -104,7 +110,9 @@ def resolve(
     Raises:
         MappingError: If a mapping would be a guess, with all problems and the lines that settle them.
     """
-    draft = _Draft(candidates=candidates, bed=bed, live=live)
+    wholes = [candidate for candidate in candidates if candidate.whole]
+    candidates = [candidate for candidate in candidates if not candidate.whole or candidate.modality is not None]
+    draft = _Draft(candidates=candidates, wholes=wholes, bed=bed, live=live)
     guesses = guess_modalities(candidates)
     _map_settings(draft, settings, guesses)
     wanted = frozenset(MODALITY_UNITS) - AUXILIARY if needed is None else frozenset(needed)
@@ -191,7 +199,8 @@ def _map_settings(draft: _Draft, settings: Sequence[StreamSettings], guesses: Ma
 def _find(draft: _Draft, setting: StreamSettings, guesses: Mapping[str, str]) -> Candidate | None:
     """Return the one candidate that a setting names, None where it may still appear."""
     wanted = parse_modality(setting.modality) if setting.modality else None
-    matches = [c for c in draft.candidates if _matches(setting, c, live=draft.live)]
+    offered = draft.wholes if many_channels(wanted) else [c for c in draft.candidates if not c.whole]
+    matches = [c for c in offered if _matches(setting, c, live=draft.live)]
     if not matches and not draft.live and isinstance(setting.channel, str):
         # The name is that of the live stream, the label that of the signal: most files know the label only.
         matches = [c for c in draft.candidates if setting.channel in (c.channel, c.name)]
@@ -206,7 +215,7 @@ def _find(draft: _Draft, setting: StreamSettings, guesses: Mapping[str, str]) ->
         return matches[0]
     criteria = ", ".join(f"{k} = {v!r}" for k, v in _criteria(setting, live=draft.live).items()) or f"{wanted}"
     if not matches:
-        seen = ", ".join(describe(c) for c in draft.candidates) or "nothing"
+        seen = ", ".join(describe(c) for c in offered) or "nothing"
         what = f"nothing matches {criteria}; seen: {seen}"
         if draft.live:
             draft.missing.append((setting, what))
@@ -243,6 +252,10 @@ def _map_rest(draft: _Draft, guesses: Mapping[str, str], *, needed: frozenset[st
     by_modality: dict[str, list[Candidate]] = {}
     for candidate in draft.candidates:
         if candidate.key in settled:
+            continue
+        array = next((c for c in draft.claimed.values() if c.whole and stream_of(c) == stream_of(candidate)), None)
+        if array is not None:
+            draft.unused[candidate.key] = "its stream is taken as a whole"
             continue
         modality = guesses.get(candidate.key)
         if only_settings:
@@ -294,6 +307,7 @@ def _place(draft: _Draft, candidate: Candidate, modality: str, setting: StreamSe
         provenance=candidate.provenance,
         gain=gain,
         offset=offset,
+        channels=candidate.channels,
         origin=candidate.origin,
         rate_measured=measured,
         jitter_s=chosen.jitter_s if own_jitter or candidate.jitter_s is None else candidate.jitter_s,
@@ -324,6 +338,9 @@ def _scale(
 ) -> tuple[str, float, float, tuple[float, float] | None]:
     """Return unit of the samples, gain, offset and rails."""
     text = setting.unit or candidate.unit
+    if many_channels(modality):
+        gain, offset = setting.gain, setting.offset
+        return text or ARBITRARY, 1.0 if gain is None else gain, 0.0 if offset is None else offset, None
     unit = canonical_unit(text) if text else None
     if setting.transfer is not None:
         transfer = transfer_of(setting.transfer, modality, bits=setting.bits)

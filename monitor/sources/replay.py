@@ -42,7 +42,7 @@ ReplayItem: TypeAlias = tuple[float, Chunk | Command | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Track:
-    """One mapped signal, cut to the played span."""
+    """One mapped signal, cut to the played span; its samples are (n,) or (n, channels)."""
 
     stream: str
     samples: Float32Array
@@ -128,7 +128,7 @@ def replay_chunks(
 def duration(recording: Recording) -> float:
     """Seconds from the recording's zero to the end of its last sample."""
     ends = [0.0]
-    for signal in recording.signals:
+    for signal in (*recording.signals, *recording.arrays):
         rate_hz = signal.candidate.rate_hz
         if rate_hz and len(signal.samples):
             _, arrivals = sample_times(signal, rate_hz)
@@ -261,7 +261,7 @@ def _tracks(
     start_s: float | None,
     duration_s: float | None,
 ) -> list[_Track]:
-    signals = {signal.candidate.key: signal for signal in recording.signals}
+    signals = {signal.candidate.key: signal for signal in (*recording.signals, *recording.arrays)}
     lengths = {info.key: chunk_s.get(info.key, 0.1) if isinstance(chunk_s, Mapping) else chunk_s for info in streams}
     return [
         _track(

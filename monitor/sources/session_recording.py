@@ -18,8 +18,8 @@ import numpy as np
 
 from monitor.errors import SessionError, SourceError
 from monitor.sessions.reader import SessionReader, StoredStream
-from monitor.sources.base import Candidate, Recording, Signal
-from monitor.types import Float32Array, FloatArray, Marker, Provenance, snap
+from monitor.sources.base import WHOLE, Candidate, Recording, Signal
+from monitor.types import Float32Array, FloatArray, Marker, Provenance, many_channels, snap
 
 SUFFIX: Final = ".db"
 
@@ -56,7 +56,13 @@ def _read(path: Path, reader: SessionReader) -> Recording:
         signals=tuple(
             signal
             for stream in stored
+            if not many_channels(stream.info.modality)
             for signal in _signals(stream, *signals[stream.info.key], among=stored, zero=zero)
+        ),
+        arrays=tuple(
+            _array(stream, *signals[stream.info.key], zero=zero)
+            for stream in stored
+            if many_channels(stream.info.modality)
         ),
         utc_start=0.0 if reader.meta.clock_offset is None else reader.meta.clock_offset + zero,
         markers=tuple(sorted((float(snap(marker.t - zero)), _text(marker)) for marker in reader.events(Marker))),
@@ -117,6 +123,34 @@ def _signals(
             t_first=float(rebased[0]) if len(rebased) else 0.0,
             stamps=rebased,
         )
+
+
+def _array(stream: StoredStream, stamps: FloatArray, samples: Float32Array, *, zero: float) -> Signal:
+    """An ARRAY or EMBED, all channels together."""
+    info = stream.info
+    rebased = snap(stamps - zero)
+    rebased.flags.writeable = False
+    return Signal(
+        candidate=Candidate(
+            key=info.key,
+            name=info.name,
+            channel_index=WHOLE,
+            channels=info.channels,
+            unit=info.unit,
+            rate_hz=info.rate_hz,
+            rate_measured=info.rate_measured,
+            origin=0.0,
+            source="session",
+            provenance=_replayed(info.provenance),
+            modality=info.modality,
+            gain=info.gain,
+            offset=info.offset,
+            jitter_s=info.jitter_s,
+        ),
+        samples=samples,
+        t_first=float(rebased[0]) if len(rebased) else 0.0,
+        stamps=rebased,
+    )
 
 
 def _name_and_label(name: str, among: Sequence[str]) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -46,7 +47,7 @@ def toml_table(candidate: Candidate, modality: str, among: Sequence[Candidate]) 
         others = []
     if candidate.source_id and any(stream_of(other) != stream_of(candidate) for other in others):
         lines.append(f"source_id = {json.dumps(candidate.source_id, ensure_ascii=False)}")
-    if any(stream_of(other) == stream_of(candidate) for other in others):
+    if not candidate.whole and any(stream_of(other) == stream_of(candidate) for other in others):
         labels = [other.channel for other in others]
         by_label = candidate.channel and candidate.channel not in labels and candidate.channel != candidate.name
         channel = json.dumps(candidate.channel, ensure_ascii=False) if by_label else candidate.channel_index
@@ -62,6 +63,18 @@ def toml_table(candidate: Candidate, modality: str, among: Sequence[Candidate]) 
         lines.append(f'unit = "{MODALITY_UNITS.get(modality, "a.u.")}"  # not stated: check it')
     if not candidate.rate_hz:
         lines.append("rate_hz = 100  # not stated: write the true one")
+    return "\n".join(lines)
+
+
+def array_table(candidate: Candidate) -> str:
+    """Return the `[[bed.stream]]` table that binds all channels of a stream together."""
+    name = re.sub(r"[^a-z0-9]+", "-", candidate.name.casefold()).strip("-") or "name"
+    lines = ["[[bed.stream]]", f"name = {json.dumps(candidate.name, ensure_ascii=False)}"]
+    lines += [f"source_id = {json.dumps(candidate.source_id, ensure_ascii=False)}"] if candidate.source_id else []
+    note = f"all {candidate.channels} channels; take the name behind the colon from the model's inputs"
+    lines.append(f'modality = "ARRAY:{name}"  # or EMBED:{name}; {note}')
+    if not candidate.rate_hz:
+        lines.append("rate_hz = 1  # not stated: write the true one")
     return "\n".join(lines)
 
 
@@ -86,6 +99,8 @@ def stated_unit(candidate: Candidate) -> str | None:
 
 def describe(candidate: Candidate) -> str:
     """Name a candidate for a message: `'hand GSR' (30 Hz, unit not stated)`."""
+    if candidate.whole:
+        return f"'{candidate.name}' ({candidate.channels} channels at {candidate.rate_hz or 0:g} Hz)"
     label = candidate.channel and candidate.channel != candidate.name
     parts = [f"channel {candidate.channel_index} '{candidate.channel}'"] if label else []
     parts += [f"type {candidate.type}"] if candidate.type else []

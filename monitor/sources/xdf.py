@@ -26,7 +26,7 @@ import numpy as np
 import pyxdf
 
 from monitor.errors import SourceError
-from monitor.sources.base import Candidate, Recording, Signal
+from monitor.sources.base import WHOLE, Candidate, Recording, Signal
 from monitor.sources.compressed import read_bytes
 from monitor.sources.units import canonical_unit
 from monitor.sources.xdf_chunks import MAGIC, StreamHeader, WholeChunks, whole_chunks
@@ -87,6 +87,7 @@ def read_xdf(path: Path) -> Recording:
         path=path,
         format="xdf",
         signals=tuple(signal for stream in signals for signal in _signals(stream, signals, zero=zero, notes=notes)),
+        arrays=tuple(_array(stream, signals, zero=zero) for stream in signals if stream.header.channels > 1),
         utc_start=_utc(chunks.started),
         markers=_markers([stream for stream in streams if stream.is_marker], zero=zero),
         notes=tuple(notes),
@@ -170,8 +171,7 @@ def _signals(stream: _Stream, among: Sequence[_Stream], *, zero: float, notes: l
     if not len(stamps):
         notes.append(f"stream '{header.name}' is empty")
     _check_rate(header, stamps, notes)
-    twin = sum(other.header.name == header.name for other in among[: among.index(stream)])
-    key = f"xdf:{header.name}" + (f"#{twin + 1}" if twin else "")
+    key = _key(stream, among)
     for index in range(header.channels):
         with np.errstate(over="ignore"):  # beyond float32 is infinite: the quality gate refuses it
             samples = np.ascontiguousarray(stream.samples[:, index], dtype=np.float32)
@@ -194,6 +194,40 @@ def _signals(stream: _Stream, among: Sequence[_Stream], *, zero: float, notes: l
             t_first=float(stamps[0]) if len(stamps) else 0.0,
             stamps=stamps,
         )
+
+
+def _array(stream: _Stream, among: Sequence[_Stream], *, zero: float) -> Signal:
+    """All channels of a stream together."""
+    header = stream.header
+    stamps = snap(stream.stamps - zero) + 0.0
+    stamps.flags.writeable = False
+    with np.errstate(over="ignore"):
+        samples = np.ascontiguousarray(stream.samples, dtype=np.float32)
+    samples.flags.writeable = False
+    units = {unit for unit in header.units if unit}
+    return Signal(
+        candidate=Candidate(
+            key=f"{_key(stream, among)}:all",
+            name=header.name,
+            type=header.type,
+            source_id=header.source_id,
+            channel_index=WHOLE,
+            channels=header.channels,
+            unit=units.pop() if len(units) == 1 else None,
+            rate_hz=header.rate_hz,
+            source="xdf",
+            provenance=_least_real([header.provenance]),
+        ),
+        samples=samples,
+        t_first=float(stamps[0]) if len(stamps) else 0.0,
+        stamps=stamps,
+    )
+
+
+def _key(stream: _Stream, among: Sequence[_Stream]) -> str:
+    name = stream.header.name
+    twin = sum(other.header.name == name for other in among[: among.index(stream)])
+    return f"xdf:{name}" + (f"#{twin + 1}" if twin else "")
 
 
 def _check_rate(header: StreamHeader, stamps: FloatArray, notes: list[str]) -> None:
