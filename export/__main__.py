@@ -30,7 +30,7 @@ UntrainedHead = Annotated[
 ]
 Images = Annotated[
     str,
-    typer.Option(help="MODALITY:KIND, comma-separated, in the order of the head's inputs; default: by their names."),
+    typer.Option(help="MODALITY:KIND, comma-separated, in the order of the head's inputs; default: their names."),
 ]
 Classes = Annotated[str, typer.Option(help="Names of the classes, comma-separated, the least painful first.")]
 Alarm = Annotated[
@@ -148,9 +148,7 @@ def painattnnet(
 @app.command(name="all")
 def all_models(
     *,
-    check: Annotated[
-        bool, typer.Option("--check", help="Export into nothing and check; all there is to do yet.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check them; nothing is written.")] = False,
     only: Annotated[str, typer.Option(help="Models whose name begins so, e.g. painformer.")] = "",
     stored: Stored = "float16",
 ) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 import torch
+from numpy.typing import NDArray
 
 from export.fill import fill_model, wake_gates
 from export.folder import write_folder
@@ -121,11 +120,7 @@ def export_checked(
     Raises:
         ParityError: See `write_bundle`.
     """
-    filled = copy.deepcopy(model)
-    fill_model(filled)
-    wake_gates(filled, {name: torch.from_numpy(values) for name, values in make_inputs(shapes, PROBED).items()})
-    if stored == "float16":
-        filled = rounded(filled)
+    filled = fill_copy(model, shapes, stored=stored)
     _log.info("exporting %s with fill weights", model.architecture)
     fill_graphs = Graphs(export_graphs(filled, shapes, stored=stored))
     figures: dict[str, float | str] = {"rule": RULE, "batches": ", ".join(map(str, BATCHES))}
@@ -139,6 +134,14 @@ def export_checked(
     figures |= summary("shipped", check(model, Graphs(files), shapes))
     figures |= noise_floor(model, shapes)
     return files, figures
+
+
+def fill_copy(model: PainModel, shapes: Shapes, *, stored: Stored = "float32") -> PainModel:
+    """A copy at fill weights whose gates depend on the inputs of the check, rounded where it is stored as float16."""
+    filled = copy.deepcopy(model)
+    fill_model(filled)
+    wake_gates(filled, {name: torch.from_numpy(values) for name, values in make_inputs(shapes, PROBED).items()})
+    return rounded(filled) if stored == "float16" else filled.train().eval()
 
 
 def export_graphs(model: PainModel, shapes: Shapes, *, stored: Stored = "float32") -> dict[str, bytes]:
@@ -162,4 +165,4 @@ def _shapes(spec: Mapping[str, Any], model: PainModel) -> dict[str, tuple[int, .
     return {item.name: item.shape for item in inputs}
 
 
-__all__ = ["CARD", "ParityError", "RoundingError", "export_checked", "export_graphs", "write_bundle"]
+__all__ = ["CARD", "ParityError", "RoundingError", "export_checked", "export_graphs", "fill_copy", "write_bundle"]
