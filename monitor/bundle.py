@@ -220,6 +220,8 @@ class BundleSpec(_Spec):
             return f"trained on simulated {'patients' if self.target == 'pain' else 'subjects'}"
         if kinds == ("random", "random"):
             return "random weights, not trained"
+        if kinds == ("published", "random"):
+            return "published encoder, head not trained"
         if "trained" not in kinds:
             return "published weights"
         return f"{'published weights, head ' if kinds[0] == 'published' else ''}trained on {self.training.data}"
@@ -231,6 +233,8 @@ class BundleSpec(_Spec):
             return f"CLASSIFIES {self.target.upper()}, NOT PAIN: no index, no alarm"
         if self.weights.backbone == "random":
             return "UNTRAINED BACKBONE: shows the pipeline, not pain"
+        if (self.weights.backbone, self.weights.head) == ("published", "random"):
+            return "UNTRAINED HEAD: shows the pipeline, not pain"
         return "" if self.weights.alarm_eligible else "NOT ELIGIBLE FOR ALARMS: no index, no alarm"
 
     @model_validator(mode="after")
