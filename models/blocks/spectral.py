@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,19 @@ class SpectralGate(nn.Module):
     SpectFormer. Both transforms are orthonormal. Only the half of the plane that a real image needs is kept; the
     imaginary parts that a real result cannot have are dropped, as `torch.fft.irfft2` does.
 
-    Computed with `torch.fft`; in an exported graph, which has no transform of such a kind, as products of matrices
-    (`products`).
+    Computed with `torch.fft`; in an exported graph as products of matrices (`products`), which ONNX Runtime runs many
+    times faster than its own DFT of sizes that are no power of two.
 
     Args:
         dim: Channels.
         height: Rows of the image of tokens.
         width: Its columns, an even number.
     """
+
+    along_row: Tensor
+    along_column: Tensor
+    back_column: Tensor
+    back_row: Tensor
 
     def __init__(self, *, dim: int, height: int, width: int) -> None:
         super().__init__()
@@ -31,6 +37,9 @@ class SpectralGate(nn.Module):
         self.height = height
         self.width = width
         self.complex_weight = nn.Parameter(0.02 * torch.randn(height, width // 2 + 1, dim, 2))
+        # Not part of the weights: they follow from the size.
+        for name, matrix in dft_matrices(height, width)._asdict().items():
+            self.register_buffer(name, matrix, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, height * width, dim) -> the same shape."""
@@ -49,30 +58,36 @@ class SpectralGate(nn.Module):
         real and the imaginary half stand one below the other.
         """
         height, width, half = self.height, self.width, self.width // 2 + 1
-        along_row, along_column, back_column, back_row = (matrix.to(tokens) for matrix in dft_matrices(height, width))
-        rows = along_row @ tokens.unflatten(1, (height, width))
-        plane = along_column @ rows.reshape(-1, 2 * height, half * tokens.shape[2])
+        rows = self.along_row @ tokens.unflatten(1, (height, width))
+        plane = self.along_column @ rows.reshape(-1, 2 * height, half * tokens.shape[2])
         real, imaginary = plane.chunk(2, dim=1)
         weight_real, weight_imaginary = self.complex_weight.flatten(1, 2).unbind(-1)
         plane = torch.cat(
             [real * weight_real - imaginary * weight_imaginary, real * weight_imaginary + imaginary * weight_real],
             dim=1,
         )
-        rows = (back_column @ plane).reshape(-1, height, 2 * half, tokens.shape[2])
-        return (back_row @ rows).flatten(1, 2)
+        rows = (self.back_column @ plane).reshape(-1, height, 2 * half, tokens.shape[2])
+        return (self.back_row @ rows).flatten(1, 2)
 
 
-def dft_matrices(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The orthonormal 2-D DFT of a real image and its inverse as real matrices, in float32.
+class DFTMatrices(NamedTuple):
+    """The orthonormal 2-D DFT of a real image of H rows and W columns, and its inverse, as real matrices in float32.
 
-    Args:
-        height: Rows of the image, H.
-        width: Columns, W, even; W' = W / 2 + 1 of the transform are kept.
-
-    Returns:
-        Along a row, (2 W', W): cosines, then negative sines. Along the columns, (2 H, 2 H): from rows (h, part) to
-        (part, k). Back along the columns, (2 H, 2 H): from (part, k) to (h, part). Back along a row, (W, 2 W').
+    The plane is kept as W' = W / 2 + 1 columns, for which the image must have an even number of them.
     """
+
+    along_row: Tensor
+    """(2 W', W): cosines, then negative sines."""
+    along_column: Tensor
+    """(2 H, 2 H): from pairs of (real, imaginary) in each of H rows to H real, then H imaginary rows."""
+    back_column: Tensor
+    """(2 H, 2 H): the inverse of `along_column`."""
+    back_row: Tensor
+    """(W, 2 W'): from the W' real and W' imaginary parts of a row to the row."""
+
+
+def dft_matrices(height: int, width: int) -> DFTMatrices:
+    """The matrices for an image of so many rows and columns."""
     column = torch.arange(width // 2 + 1)
     cosine, sine = _waves(column, torch.arange(width), width)
     along_row = torch.cat([cosine, -sine])
@@ -84,7 +99,8 @@ def dft_matrices(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     # From pairs of (real, imaginary) in each row h: (part out, k, h, part in).
     turn = torch.stack([torch.stack([cosine, sine], dim=-1), torch.stack([-sine, cosine], dim=-1)])
     along_column = turn.reshape(2 * height, 2 * height)
-    return tuple(m.float().contiguous() for m in (along_row, along_column, along_column.T, back_row))  # type: ignore
+    matrices = (along_row, along_column, along_column.T, back_row)
+    return DFTMatrices(*(matrix.float().contiguous() for matrix in matrices))
 
 
 def _waves(frequencies: Tensor, points: Tensor, size: int) -> tuple[Tensor, Tensor]:
