@@ -90,10 +90,10 @@ class PatchEmbed(nn.Module):
 
     def flops(self, side: int) -> int:
         """Operations for one image that becomes `side` rows of tokens, at 2 per multiply-accumulate."""
+        stem = sum(layer.weight.numel() for layer in self.modules() if isinstance(layer, nn.Conv2d))
+        stem -= self.proj.weight.numel()
         # The stem works at twice the side.
-        convolutions = [(layer, 2 * side) for layer in self.modules() if isinstance(layer, nn.Conv2d)]
-        convolutions = [(layer, side if layer is self.proj else at) for layer, at in convolutions]
-        return sum(2 * at * at * layer.weight.numel() for layer, at in convolutions)
+        return 2 * side * side * (4 * stem + self.proj.weight.numel())
 
 
 class Attention(nn.Module):
