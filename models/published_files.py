@@ -74,8 +74,7 @@ def read_file(path: Path) -> Any:
             "where you trust its source, load it there and save its state_dict alone",
             error,
         ) from error
-    # torch's readers raise what they meet in a damaged file.
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged file makes torch's readers raise anything, assertions included
         raise refuse(f"it is cut short or damaged ({type(error).__name__}); {_AGAIN}", error) from error
 
 
@@ -130,6 +129,6 @@ def _first_global(path: Path) -> str | None:
                     return ".".join(strings[-2:])
                 if isinstance(argument, str):
                     strings.append(argument)
-    except (ValueError, EOFError, UnicodeDecodeError, IndexError):
-        pass
+    except (ValueError, EOFError, IndexError, OverflowError, MemoryError):  # of a damaged one: it names nothing
+        return None
     return None
