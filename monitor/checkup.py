@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from monitor.admission import PACKET_MARGIN_S
 from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
 from monitor.errors import BundleError, ConfigError, Problem, SourceError
@@ -47,6 +48,9 @@ def check_config(path: Path) -> Checkup:
         problems += unusable(bed, [bundle.spec for bundle in bundles], key)
         notes += [_bundle_note(bed, bundle.spec) for bundle in bundles]
         notes += [_stream_note(bed, stream) for stream in bed.stream]
+        notes.append(
+            f"bed {bed.name}: whether a hop of {bed.hop_s:g} s leaves time for its models is measured at start"
+        )
     if settings.mqtt.host:
         from monitor.sources.broker import password, tls_context
 
@@ -74,6 +78,7 @@ def unusable(bed: BedSettings, bundles: list[BundleSpec], key: str) -> list[Prob
         problems.append(Problem(key, "the bed has no stream", "add a [[bed.stream]]; see `pain-monitor streams`"))
     for position, stream in enumerate(bed.stream):
         problems += _stream_problems(stream, bundles, f"{key}.stream[{position}]")
+        problems += _lateness_problems(stream, bed, bundles, f"{key}.allowed_lateness_s")
     stated = {parse_modality(stream.modality) for stream in bed.stream if stream.modality is not None}
     complete = all(stream.modality is not None for stream in bed.stream)
     for spec in bundles:
@@ -118,6 +123,18 @@ def _stream_problems(stream: StreamSettings, bundles: list[BundleSpec], key: str
                 what = f"{stream.rate_hz:g} Hz is too low for {spec.name}"
                 problems.append(Problem(f"{key}.rate_hz", what, f"{item.min_rate_hz:g} Hz or more for {modality}"))
     return problems
+
+
+def _lateness_problems(stream: StreamSettings, bed: BedSettings, bundles: list[BundleSpec], key: str) -> list[Problem]:
+    """A stream whose samples are further apart than a window waits can never serve it."""
+    if stream.modality is None or not isinstance(stream.rate_hz, float):
+        return []
+    modality = parse_modality(stream.modality)
+    needed = 1.0 / stream.rate_hz + PACKET_MARGIN_S
+    if needed <= bed.allowed_lateness_s or all(i.modality != modality for spec in bundles for i in spec.inputs):
+        return []
+    what = f"{bed.allowed_lateness_s:g} s is too short for {modality} at {stream.rate_hz:g} Hz"
+    return [Problem(key, what, f"{needed:g} or more")]
 
 
 def _bundle_note(bed: BedSettings, spec: BundleSpec) -> str:

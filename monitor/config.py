@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, MappingError, Problem
 from monitor.types import many_channels, parse_modality
 
 LONGEST_WINDOW_S: Final = 10.0
-"""Longest input that a bundle may ask for; a buffer must hold it and what it waits for."""
+"""What a buffer must hold at least beside what it waits for; a bundle with a longer window gets a longer buffer."""
 
 
 class _Settings(BaseModel):

@@ -18,6 +18,7 @@ from monitor.bundle import load_bundle
 from monitor.config import BedSettings, LogSettings, LslSettings, Settings, StreamSettings
 from monitor.engine.daemon import run_engine
 from monitor.engine.engine import Engine
+from monitor.engine.load import measure, smallest_hop_s
 from monitor.errors import EngineError
 from monitor.outputs.synthetic_playback import source_id
 from monitor.sessions.file import list_sessions, state_folder
@@ -69,16 +70,20 @@ def run_demo(*, bundle: str, patient: int, seconds: float | None, write: Callabl
         BundleError: If the bundle is missing or damaged.
         EngineError: If the patient's process fails.
     """
-    spec = load_bundle(bundle).spec
+    loaded = load_bundle(bundle)
+    spec = loaded.spec
+    # Twice what just suffices: the engine measures anew, and a demonstration is not the place to ask for settings.
+    hop_s = max(spec.hop_seconds, smallest_hop_s(2.0 * measure(loaded)))
     modalities = tuple(dict.fromkeys(item.modality for item in spec.inputs))
     # Two demonstrations, on one machine or on one network, neither share a bed nor hear each other's patient.
     tag = uuid.uuid4().hex[:12]
     bed = f"demo-{os.getpid()}"
     subject = f"sim-demo-{patient:04d}"
-    settings = demo_settings(
-        bed=bed, bundle=bundle, modalities=modalities, tag=tag, subject=subject, hop_s=spec.hop_seconds
+    settings = demo_settings(bed=bed, bundle=bundle, modalities=modalities, tag=tag, subject=subject, hop_s=hop_s)
+    write(
+        f"A simulated patient ({', '.join(modalities)}) over LSL, scored by {spec.name} {spec.version} "
+        f"every {hop_s:g} s."
     )
-    write(f"A simulated patient ({', '.join(modalities)}) over LSL, scored by {spec.name} {spec.version}.")
     logging.getLogger("monitor").setLevel(logging.ERROR)  # what befalls streams stands among the lines
     write("~ marks an index that is not yet calibrated to the subject. RESEARCH USE ONLY.")
     with contextlib.ExitStack() as stack:

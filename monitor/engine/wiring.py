@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import BedPipeline, PipelineFactory, SessionStart
+from monitor.engine.load import measure, overloads
 from monitor.engine.recorder import Writer, WriterFactory
+from monitor.errors import ConfigError
 from monitor.outputs.base import Output
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner
@@ -45,6 +48,7 @@ def load_models(settings: Settings) -> Models:
 
     Raises:
         BundleError: If one is missing, damaged, does not match its model.json, or cannot run where it should.
+        ConfigError: If this machine is too slow for a bed's hop, by what a window of each bundle takes here.
     """
     loaded: dict[str, Bundle] = {}
     for bed in settings.bed:
@@ -52,6 +56,10 @@ def load_models(settings: Settings) -> Models:
             if name not in loaded:
                 loaded[name] = load_bundle(name)
     runner = OnnxRunner(list(loaded.values()), device=settings.engine.device)
+    clock = time.thread_time if settings.engine.device == "cpu" else time.perf_counter
+    seconds = {name: measure(bundle, runner, clock=clock) for name, bundle in loaded.items()}
+    if problems := overloads(settings.bed, seconds):
+        raise ConfigError(where="this configuration on this machine", problems=problems)
     stored = {
         bed.name: tuple(StoredBundle(spec=loaded[name].spec, path=str(loaded[name].path)) for name in bed.bundles)
         for bed in settings.bed
