@@ -60,6 +60,8 @@ class Admission:
         takers = [(plan, item) for plan in self._plans for item in plan.spec.inputs if item.modality == info.modality]
         if not takers or any(item.channels == info.channels for _, item in takers):
             return ""
+        if info.key in self.buffers:  # it came back another one: its samples would not fit
+            self.drop(self.buffers[info.key])
         for plan, _ in takers:
             plan.obstruct(info.modality or "", Reason.CHANNEL_COUNT)
         wanted = " and ".join(f"{plan.spec.name} takes {item.channels}" for plan, item in takers)

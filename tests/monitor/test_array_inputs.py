@@ -15,7 +15,7 @@ from monitor.bundle import BundleSpec, FilterSpec, InputSpec, ScaleSpec, default
 from monitor.preprocess import StreamBuffer
 from monitor.quality import judge
 from monitor.scoring.session import OnnxRunner
-from monitor.types import Chunk, Event, Float32Array, Reason, Score, StreamEventKind
+from monitor.types import Chunk, Event, Float32Array, Reason, Score, StreamEventKind, snap
 from tests.helpers.feeding import LinearRunner, chunks, line, make_pipeline, run, scores, stream, stream_events
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -141,6 +141,36 @@ def test_another_number_of_channels_is_refused_with_both_numbers(regions: Path) 
     events = run(pipeline, [regions_stream(channels=80), stream("EDA", 32.0)], [*log, *eda])
     assert all("ARRAY:regions:channel_count" in score.absent for score in scores(events))
     assert scores(events)
+
+
+def test_a_stream_that_comes_back_with_other_channels_is_refused_and_its_samples_ignored(regions: Path) -> None:
+    pipeline, _ = make_pipeline([load_bundle(regions).spec])
+    stamps = line(1.0, SECONDS + 1)
+    events = run(pipeline, [regions_stream()], chunks("ARRAY:regions", signal()[:30], stamps[:30], 1))
+    assert scored(events)
+    events = pipeline.open_stream(regions_stream(channels=80), 30.0)
+    assert [event.detail for event in stream_events(events, StreamEventKind.REFUSED)] == [
+        "has 80 channels of ARRAY:regions, tiny-regions takes 246"
+    ]
+    for chunk in chunks("ARRAY:regions", signal(80)[30:], stamps[30:], 1):
+        assert not scored(pipeline.feed(chunk))
+    events = pipeline.open_stream(regions_stream(), 61.0)
+    assert [event.kind for event in stream_events(events, StreamEventKind.OPENED)] == [StreamEventKind.OPENED]
+
+
+@pytest.mark.parametrize(("rate_hz", "lost_is_a_gap"), [(0.5, True), (1.0, True), (2.0, True), (4.0, False)])
+def test_in_a_slow_stream_one_lost_sample_is_a_gap_and_jitter_is_none(rate_hz: float, lost_is_a_gap: bool) -> None:
+    random = np.random.default_rng(4)
+    stamps = snap(np.arange(60) / rate_hz + random.uniform(-0.2, 0.2, 60) / rate_hz)
+    for missing in (False, True):
+        buffer = StreamBuffer(stream("ARRAY:regions", rate_hz), seconds=200.0)
+        kept = np.delete(stamps, 40) if missing else stamps
+        found = [
+            event.kind
+            for chunk in chunks("ARRAY:regions", np.zeros(len(kept), np.float32), kept, 1)
+            for event in buffer.push(chunk, buffer.timeline.newest)
+        ]
+        assert found == ([StreamEventKind.GAP] if missing and lost_is_a_gap else [])
 
 
 def test_of_two_bundles_the_one_with_these_channels_scores(regions: Path, tmp_path: Path) -> None:
