@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from models.base import PainModel
 from models.crossmod_transformer import CrossModTransformer
+from models.crossmod_unimodal import CrossModALSTM, CrossModFAT, CrossModFCN
 from models.image_pipeline import PainFormerPipeline, TinyBioMoEPipeline
 from models.painattnnet import MSCNSE, MSCNOnly, MSCNTran, PainAttnNet
 from models.painattnnet_fusion import PainAttnNetAttention, PainAttnNetLate
@@ -15,6 +16,9 @@ from models.se_cnn import SECNN
 
 _ALL: Final[tuple[type[PainModel], ...]] = (
     CrossModTransformer,
+    CrossModFCN,
+    CrossModALSTM,
+    CrossModFAT,
     MSCNOnly,
     MSCNSE,
     MSCNTran,

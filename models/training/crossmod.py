@@ -15,7 +15,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from models.crossmod_transformer import WIDTH, CrossModTransformer, SignalEncoder, TransformerBlock, stage_head
+from models.crossmod_parts import WIDTH, SignalEncoder, TransformerBlock, stage_head
+from models.crossmod_transformer import CrossModTransformer
 from models.training.loop import Examples, FitResult, FitSettings, class_weights, fit, predict
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,12 @@ def train_crossmod(
 
     Returns:
         How each stage went, by name: `eda.fcn`, ..., `fusion`.
+
+    Raises:
+        ValueError: If the model is of a preset other than "tables".
     """
+    if model.arguments["preset"] != "tables":
+        raise ValueError(f"preset {model.arguments['preset']!r} is not trained in stages")
     results: dict[str, FitResult] = {}
     weights = class_weights(train.labels, model.classes)
     tokens: list[tuple[Tensor, Tensor]] = []

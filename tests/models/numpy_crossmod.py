@@ -11,15 +11,21 @@ Array = NDArray[np.float64]
 Weights = Mapping[str, Array]
 
 
-def crossmod(weights: Weights, signals: Mapping[str, Array]) -> dict[str, Array]:
+def crossmod(weights: Weights, signals: Mapping[str, Array], preset: str = "tables") -> dict[str, Array]:
     """All outputs for one example of two signals (S,), in the order in which the model joins them."""
     first, second = signals
     tokens, temporal = {}, {}
     for name, signal in signals.items():
         part = _part(weights, f"encoders.{name}.")
-        sequence, temporal[name] = alstm(_part(part, "alstm.lstm."), _part(part, "alstm.score."), signal)
+        features, sequence, temporal[name] = _both(part, signal)
         block = _part(part, "block.")
-        tokens[name] = dense(block, fused(block, fcn(_part(part, "fcn.layers."), signal), sequence)[0])[-1]
+        if preset == "tables":
+            tokens[name] = dense(block, fused(block, features, sequence)[0])[-1]
+        elif preset == "fig8":  # the ALSTM's own states, and the tokens before FC1
+            tokens[name] = fused(block, features, sequence[:, sequence.shape[1] // 2 :])[0]
+        else:  # "literal": g of Eq. 5 and [c; h_S] of Eq. 10, one token each
+            g, last = features.mean(axis=0, keepdims=True), sequence[-1:]
+            tokens[name] = dense(block, fused(block, g, last)[0])[-1]
 
     block = _part(weights, "block.")
     mixed, maps = fused(block, tokens[first], tokens[second])
@@ -31,6 +37,10 @@ def crossmod(weights: Weights, signals: Mapping[str, Array]) -> dict[str, Array]
     for layer in (3, 2, 1):
         gradient = np.where(hidden[layer - 1] > 0, gradient, 0.0) @ block[f"fc{layer}.weight"]
     shown = mixed * gradient / len(mixed)
+    half = shown.shape[1] // 2
+    over_time = {f"temporal.{first}": temporal[first], f"temporal.{second}": temporal[second]}
+    if preset == "literal":
+        return {"logits": logits, "features": hidden[-1], **over_time}
     return {
         "logits": logits,
         "features": hidden[-1],
@@ -38,11 +48,42 @@ def crossmod(weights: Weights, signals: Mapping[str, Array]) -> dict[str, Array]
         f"self.{second}": maps[1],
         f"cross.{first}_from_{second}": maps[2],
         f"cross.{second}_from_{first}": maps[3],
-        f"temporal.{first}": temporal[first],
-        f"temporal.{second}": temporal[second],
-        f"embedding.{first}": shown[:, :128],
-        f"embedding.{second}": shown[:, 128:],
+        **over_time,
+        f"embedding.{first}": shown[:, :half],
+        f"embedding.{second}": shown[:, half:],
     }
+
+
+def alone(weights: Weights, architecture: str, name: str, signal: Array) -> dict[str, Array]:
+    """All outputs of FCN, ALSTM or FAT on one signal (S,)."""
+    if architecture == "crossmod-fat":
+        part = _part(weights, "encoder.")
+        block = _part(part, "block.")
+        features, sequence, temporal = _both(part, signal)
+        mixed, maps = fused(block, features, sequence)
+        hidden = dense(block, mixed.mean(axis=0))[-1]
+        names = ("self.fcn", "self.alstm", "cross.fcn_from_alstm", "cross.alstm_from_fcn")
+        logits = linear(weights, "fc4", hidden)
+        return {
+            "logits": logits,
+            "features": hidden,
+            **dict(zip(names, maps, strict=True)),
+            f"temporal.{name}": temporal,
+        }
+    shown = {}
+    if architecture == "crossmod-fcn":
+        features = fcn(_part(weights, "fcn.layers."), signal).mean(axis=0)
+    else:
+        sequence, temporal = alstm(_part(weights, "alstm.lstm."), _part(weights, "alstm.score."), signal)
+        features, shown = sequence[-1], {f"temporal.{name}": temporal}
+    logits = linear(weights, "head.2", np.maximum(linear(weights, "head.0", features), 0.0))
+    return {"logits": logits, "features": features, **shown}
+
+
+def _both(part: Weights, signal: Array) -> tuple[Array, Array, Array]:
+    """Tokens of the FCN and of the ALSTM, and attention over time."""
+    sequence, temporal = alstm(_part(part, "alstm.lstm."), _part(part, "alstm.score."), signal)
+    return fcn(_part(part, "fcn.layers."), signal), sequence, temporal
 
 
 def fcn(weights: Weights, signal: Array) -> Array:
@@ -60,10 +101,11 @@ def fcn(weights: Weights, signal: Array) -> Array:
 
 
 def alstm(lstm: Weights, score: Weights, signal: Array) -> tuple[Array, Array]:
-    """Table 2, Eqs. 6-10: (S,) -> [c; h_t] (S, 128) and alpha (S,)."""
+    """Table 2, Eqs. 6-10: (S,) -> [c; h_t] (S, 2 * hidden) and alpha (S,)."""
+    hidden = lstm["weight_hh_l0"].shape[1]
     x = signal[:, np.newaxis]
     for layer in (0, 1):
-        state, cell, states = np.zeros(64), np.zeros(64), []
+        state, cell, states = np.zeros(hidden), np.zeros(hidden), []
         bias = lstm[f"bias_ih_l{layer}"] + lstm[f"bias_hh_l{layer}"]
         for value in x:
             gates = lstm[f"weight_ih_l{layer}"] @ value + lstm[f"weight_hh_l{layer}"] @ state + bias
@@ -97,12 +139,13 @@ def encoder(w: Weights, x: Array) -> tuple[Array, Array]:
 
 
 def attention(w: Weights, queries: Array, memory: Array) -> tuple[Array, Array]:
-    """Eight heads of 16, one at a time; output (T, 128) and the mean of the heads' weights (T, S)."""
+    """Eight heads, one at a time; output (T, width) and the mean of the heads' weights (T, S)."""
     q, k, v = linear(w, "query", queries), linear(w, "key", memory), linear(w, "value", memory)
     mixed, maps = [], []
     for head in range(8):
-        own = slice(16 * head, 16 * head + 16)
-        weights = softmax(q[:, own] @ k[:, own].T / 4.0)
+        size = q.shape[1] // 8
+        own = slice(size * head, size * head + size)
+        weights = softmax(q[:, own] @ k[:, own].T / np.sqrt(size))
         mixed.append(weights @ v[:, own])
         maps.append(weights)
     return linear(w, "out", np.concatenate(mixed, axis=1)), np.mean(maps, axis=0)

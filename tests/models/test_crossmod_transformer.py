@@ -9,15 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from export.fill import fill_model
 from models.blocks.activations import elish
 from models.blocks.attention import MultiHeadAttention
-from models.crossmod_transformer import (
-    ALSTM,
-    FCN,
-    CrossModTransformer,
-    EncoderLayer,
-    SignalEncoder,
-    TransformerBlock,
-    stage_head,
-)
+from models.crossmod_parts import ALSTM, FCN, EncoderLayer, SignalEncoder, TransformerBlock, stage_head
+from models.crossmod_transformer import CrossModTransformer
 from tests.models.numpy_crossmod import crossmod
 
 SAMPLES = 138
