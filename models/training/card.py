@@ -63,7 +63,7 @@ _ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
         "crossmod-transformer": _About(
             what=(
                 'CrossMod-Transformer after its paper\'s Tables 1-3 (preset "tables"; the readings taken where the '
-                "paper contradicts itself are in `models/crossmod_transformer.py`)"
+                "paper contradicts itself are in `models/crossmod_parts.py`)"
             ),
             maps="Rows are queries and sum to 1, mean over heads; `embedding.*` is signed and does not.",
         ),
