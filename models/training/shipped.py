@@ -139,7 +139,7 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
             calibration=Cohort(part="train", numbers=range(240, 266), per_class=(4, 4, 4)),
             live_subjects=8,
             recipe=FitSettings(
-                epochs=6, milestone=4, learning_rate=5e-4, batch=16, judged_batch=16, limit_s=2400.0, bfloat16=True
+                epochs=5, milestone=3, learning_rate=5e-4, batch=16, judged_batch=16, limit_s=2400.0, bfloat16=True
             ),
             # Conductance lives at 0.16-2.5 Hz. A window's own limits would hide how far it rises.
             images=(
