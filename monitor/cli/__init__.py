@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import commands, inventory, live, recordings, screen, sessions
+from monitor.cli import commands, inventory, live, recordings, screen, sessions, shelf
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -72,7 +72,7 @@ app.command(rich_help_panel="Monitor")(live.stream)
 
 app.command(rich_help_panel="Look around")(inventory.streams)
 app.command(rich_help_panel="Look around")(inventory.check)
-app.command(rich_help_panel="Look around")(inventory.models)
+app.command(rich_help_panel="Look around")(shelf.models)
 
 app.command(rich_help_panel="A running engine")(commands.marker)
 app.command(rich_help_panel="A running engine")(commands.nrs)

@@ -1,4 +1,4 @@
-"""What there is: streams on the network, model bundles, and whether a configuration is right."""
+"""What there is: streams on the network, and whether a configuration is right."""
 
 from __future__ import annotations
 
@@ -11,75 +11,7 @@ import typer
 from monitor.cli import gateway
 
 if TYPE_CHECKING:
-    from monitor.bundle import BundleSpec
     from monitor.sources.lsl_discovery import StreamReport
-
-
-def models(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a bundle on standard output.")] = False,
-) -> None:
-    """List the model bundles that come with the monitor: what each needs, says, and was trained on.
-
-    Name one in config.toml (`bundles = ["crossmod-eda-ecg"]`) or in `pain-monitor demo --bundle NAME`.
-    """
-    from monitor.bundle import load_bundle, shipped_bundles
-
-    specs = [load_bundle(name).spec for name in shipped_bundles()]
-    if as_json:
-        for spec in specs:
-            print(json.dumps(_summary(spec)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True, show_edge=False
-    )
-    for heading in ("name", "inputs", "classes", "weights", "trained on", "alarms"):
-        # A name is typed again elsewhere: it must never be cut off, however narrow the terminal.
-        table.add_column(
-            heading,
-            justify="right" if heading == "weights" else "left",
-            no_wrap=heading in ("name", "inputs", "classes"),
-        )
-    for spec in specs:
-        table.add_row(
-            f"{spec.name}\n{spec.version}\n{spec.architecture}",
-            "\n".join(f"{item.modality} ≥ {item.min_rate_hz:g} Hz" for item in spec.inputs),
-            "\n".join(item.name for item in spec.classes),
-            f"{spec.parameters / 1e6:.2f} M",
-            _origin(spec).removeprefix("trained on "),
-            "may" if spec.weights.alarm_eligible else "never",
-        )
-    Console().print(table)
-
-
-def _origin(spec: BundleSpec) -> str:
-    return {
-        "simulated": "trained on simulated patients",
-        "random": "random weights: not trained",
-        "published": "published weights",
-        "trained": "trained on recordings",
-    }[spec.weights.head]
-
-
-def _summary(spec: BundleSpec) -> dict[str, object]:
-    return {
-        "name": spec.name,
-        "version": spec.version,
-        "architecture": spec.architecture,
-        "target": spec.target,
-        "inputs": [
-            {"modality": item.modality, "unit": item.unit, "min_rate_hz": item.min_rate_hz} for item in spec.inputs
-        ],
-        "classes": [{"name": item.name, "level": item.level} for item in spec.classes],
-        "parameters": spec.parameters,
-        "trained_on": spec.training.data,
-        "note": _origin(spec),
-        "alarm_eligible": spec.weights.alarm_eligible,
-        "intended_use": spec.intended_use,
-    }
 
 
 def check(config: Annotated[Path, typer.Argument(help="The configuration, e.g. config.toml.")]) -> None:
