@@ -156,7 +156,7 @@ def wave(modality: str, start: float, seconds: float, *, patient: SyntheticPatie
         seconds: Its length.
         patient: Whose; a calm one if left out.
     """
-    patient = patient or _calm_patient()
+    patient = patient or calm_patient()
     rate = patient.rate_hz(modality)
     first = round(start * rate)
     samples, _ = patient.measured(modality, first, round((start + seconds) * rate) - first)
@@ -175,7 +175,8 @@ def wave(modality: str, start: float, seconds: float, *, patient: SyntheticPatie
 
 
 @lru_cache(maxsize=1)
-def _calm_patient() -> SyntheticPatient:
+def calm_patient() -> SyntheticPatient:
+    """A simulated patient at rest."""
     return SyntheticPatient(part="demo", number=7, episodes=(), confounders=(), rates_hz=RATES)
 
 

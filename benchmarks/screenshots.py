@@ -1,4 +1,4 @@
-"""Pictures of the real dashboard in five states, for the documentation: `python -m benchmarks screenshots`.
+"""Pictures of the real dashboard in nine states, for the documentation: `python -m benchmarks screenshots`.
 
 The window, its panels and its model are those of the product, and so are the signals of the simulated patient. The
 numbers are posed: index, probabilities, attention and alarms come from no model, so that each state can be shown at
@@ -28,7 +28,9 @@ from benchmarks.screen_frames import (
     stream_view,
     wave,
 )
+from benchmarks.screen_models import PosedModel, posed_models
 from monitor.link import (
+    AttentionFrame,
     BedState,
     CalibrationView,
     ComparatorView,
@@ -76,6 +78,8 @@ class Pose:
     """Reasons, as long as the course has no score."""
     silent: tuple[tuple[str, float], ...] = ()
     """Modalities whose sensor is silent, and since when."""
+    model: PosedModel | None = None
+    """A model of another kind than CrossMod."""
     silence_s: float = 0.0
     """For how long the engine has not been heard when the picture is taken."""
 
@@ -155,6 +159,17 @@ def poses() -> list[Pose]:
             silence_s=6.0,
             bed={"markers": _markers()},
         ),
+        *(
+            Pose(
+                name=name,
+                patient=rest,
+                course=calm,
+                scr_per_min=3.0,
+                model=model,
+                bed=_calibration(model) | {"markers": _markers()},
+            )
+            for name, model in posed_models().items()
+        ),
     ]
 
 
@@ -182,7 +197,7 @@ def _take(pose: Pose, path: Path, *, width: int, height: int) -> None:
             link.give(
                 state=state(_bed(pose, k), seq=k, t=now),
                 waves=tuple(piece for piece in pieces if piece.x),
-                attention=attention(k) if scored else None,
+                attention=_attention(pose, k) if scored else None,
                 replies=tuple(_history(link, pose, k)),
             )
             window.tick()
@@ -222,7 +237,7 @@ def _bed(pose: Pose, k: int) -> BedState:
     course = pose.course[:k]
     absent = () if np.isfinite(course[-1]) else pose.unscored
     fast, slow = _mean(course, 10), _mean(course, 120)
-    hollow = "calibration" in pose.bed
+    hollow = pose.name == "calibrating"
     silent = dict(pose.silent)
     fields: dict[str, Any] = {
         "subject": pose.patient.subject,
@@ -245,7 +260,37 @@ def _bed(pose: Pose, k: int) -> BedState:
     bed = bed_state(k=k, fast=shown, absent=absent, modalities=_MODALITIES, **(fields | pose.bed))
     if hollow and bed.score is not None:
         bed = bed.model_copy(update={"score": bed.score.model_copy(update={"calibration": "population"})})
-    return bed
+    return bed if pose.model is None else _of_model(bed, pose.model)
+
+
+def _attention(pose: Pose, k: int) -> AttentionFrame:
+    return attention(k) if pose.model is None else pose.model.attention(k, pose.patient)
+
+
+def _calibration(model: PosedModel) -> dict[str, Any]:
+    """Only the body's signals are scaled by a baseline."""
+    if "EDA" in model.view.modalities:
+        return {}
+    return {"calibration": CalibrationView(state="unspecified", valid_s=0.0, needed_s=0.0)}
+
+
+def _of_model(bed: BedState, model: PosedModel) -> BedState:
+    """The bed with another model's classes, and without an index where it has none."""
+    shares = (0.61, 0.27, 0.12)
+    changes: dict[str, Any] = {
+        "bundles": (model.view, *bed.bundles[1:]),
+        "streams": (*bed.streams, *model.streams),
+        "quality": tuple(
+            QualityView(modality=name, usable=True, reasons=(), grade="", metrics={}) for name in model.view.modalities
+        ),
+    }
+    if bed.score is not None and not model.view.has_index:
+        changes["score"] = bed.score.model_copy(
+            update={"classes": model.classes, "levels": (0.0,) * 3, "probabilities": shares, "index": None}
+        )
+        withheld = {"fast_withheld": "no_index", "slow_withheld": "no_index"}
+        changes["index"] = IndexView(fast=None, slow=None, hollow=False, **withheld)
+    return bed.model_copy(update=changes)
 
 
 def _stream(name: str, k: int, silent_since: float | None) -> StreamView:
@@ -259,7 +304,9 @@ def _history(link: ScriptedLink, pose: Pose, k: int) -> list[Reply]:
     if not link.asked or link.asked.pop()[0] != "history":
         return []
     ends = range(1, k + 1)
-    fast, slow = ([_mean(pose.course[:end], span) for end in ends] for span in (10, 120))
+    has_index = pose.model is None or pose.model.view.has_index
+    course = pose.course if has_index else np.full_like(pose.course, np.nan)
+    fast, slow = ([_mean(course[:end], span) for end in ends] for span in (10, 120))
     absent = ["" if np.isfinite(value) else "+".join(pose.unscored) for value in pose.course[:k]]
     said = {
         "t": [float(end) for end in ends],

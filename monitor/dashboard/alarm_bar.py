@@ -52,8 +52,7 @@ class AlarmBar(QFrame):
         if not alarm.level:
             limits = model.bed.limits if model.bed is not None else None
             changed = "  Limits changed from default." if limits is not None and limits.changed else ""
-            hollow = model.bed is not None and (model.bed.index is None or model.bed.index.hollow)
-            off = "  Pain alarms are off until the subject is calibrated." if hollow and model.frame is not None else ""
+            off = _off(model)
             self.text.show_text(f"No alarm.{off}{changed}" if model.frame is not None else "")
             self._paint(theme.PANEL, theme.WARN if changed or off else theme.DIM)
             return
@@ -72,3 +71,13 @@ class AlarmBar(QFrame):
             theme.set_font(self.button, 15)  # and so does a new style sheet above it
             for label in (self.text, self._others):
                 label.show_text(label.full_text if isinstance(label, Text) else label.text(), foreground)
+
+
+def _off(model: DashboardModel) -> str:
+    """Why there can be no pain alarm; empty where there can be one."""
+    if model.bed is None:
+        return ""
+    if not model.has_index:
+        return "  No pain alarms with this model."
+    hollow = model.bed.index is None or model.bed.index.hollow
+    return "  Pain alarms are off until the subject is calibrated." if hollow else ""

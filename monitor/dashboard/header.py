@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor.dashboard import theme, words
 from monitor.dashboard.model import DashboardModel
-from monitor.dashboard.parts import Label, Text
+from monitor.dashboard.parts import Fitted, Label, Text
 
 
 class Header(QWidget):
@@ -21,9 +21,8 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        banner = QLabel(words.BANNER)
+        banner = Fitted(words.BANNER, pixels=15)
         banner.setObjectName("banner")
-        theme.set_font(banner, 15, bold=True)
         banner.setStyleSheet("color: #f0d9a8; background: #33290f; border-radius: 4px; padding: 3px 10px;")
         self._badge = QLabel()
         self._badge.setObjectName("badge")
@@ -31,6 +30,15 @@ class Header(QWidget):
         self._badge.setStyleSheet("color: #ffffff; background: #7a3f8f; border-radius: 4px; padding: 3px 10px;")
         self._badge.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self._badge.hide()
+        # Inverse, which no alarm is. Two lines, so that it stands beside the banner whole.
+        self.notice = QLabel()
+        self.notice.setObjectName("notice")
+        self.notice.setTextFormat(Qt.TextFormat.PlainText)
+        theme.set_font(self.notice, 14, bold=True)
+        self.notice.setStyleSheet("color: #0c0f13; background: #e8ebef; border-radius: 4px; padding: 2px 10px;")
+        self.notice.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.notice.setToolTip("What this model is; it is so wherever its results are shown")
+        self.notice.hide()
 
         self.beds = QComboBox()
         theme.set_font(self.beds, 16, bold=True)
@@ -56,6 +64,7 @@ class Header(QWidget):
 
         top = QHBoxLayout()
         top.addWidget(banner, 1)
+        top.addWidget(self.notice)
         top.addWidget(self._badge)
         below = QHBoxLayout()
         below.setSpacing(10)
@@ -86,6 +95,11 @@ class Header(QWidget):
         if scoring is not None:
             instead = "" if scoring is bed.bundles[0] else f"{scoring.name} scores now, "
             self._trained.show_text(f"{instead}{scoring.trained_on} · {'+'.join(scoring.modalities)}")
+        first, colon, rest = model.notice.partition(": ")
+        notice = f"{first}:\n{rest}" if colon else first
+        if notice != self.notice.text():
+            self.notice.setText(notice)
+            self.notice.setVisible(bool(notice))
         badge = words.PROVENANCE.get(bed.provenance, "")
         if badge != self._badge.text():
             self._badge.setText(badge)

@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 
 from monitor.dashboard import words
-from monitor.link import AlarmView, BedState, History, StateFrame
-from monitor.types import FloatArray
+from monitor.link import AlarmView, BedState, BundleView, History, StateFrame
+from monitor.types import FloatArray, Reason
 
 GREY_S: Final = 2.0
 """An index is greyed when it is older than this plus a packet interval, or than two hops (clinical.md D3)."""
@@ -142,6 +142,23 @@ class DashboardModel:
         return self.frame is not None and self.silence_s < LOST_S
 
     @property
+    def scoring(self) -> BundleView | None:
+        """The bundle that scores, or would."""
+        if self.bed is None:
+            return None
+        return next((item for item in self.bed.bundles if item.name == self.bed.bundle), None)
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there can be an index at all: not with a model that is untrained or does not classify pain."""
+        return self.scoring is None or self.scoring.has_index
+
+    @property
+    def notice(self) -> str:
+        """What is said of the scoring bundle wherever it is shown; empty where nothing is to be said."""
+        return "" if self.scoring is None else self.scoring.notice
+
+    @property
     def utc_offset(self) -> float:
         """UTC minus stream clock."""
         return 0.0 if self.frame is None else self.frame.utc - self.frame.t
@@ -162,14 +179,15 @@ class DashboardModel:
         bed = self.bed
         reason = self._why_not()
         age = self._score_age()
-        value = bed.index.fast if bed is not None and bed.index is not None else None
+        # What a bundle before this one said is no index of this one.
+        value = bed.index.fast if bed is not None and bed.index is not None and self.has_index else None
         gone = value is None or age > GONE_S or (not self.connected and self.silence_s > GONE_S)
         if gone:
             value = None
         return IndexReading(
             text="---" if value is None else f"{value:.0f}",
             value=value,
-            hollow=bed is not None and bed.index is not None and bed.index.hollow,
+            hollow=bed is not None and bed.index is not None and bed.index.hollow and self.has_index,
             grey=self._grey(),
             slow=bed.index.slow if bed is not None and bed.index is not None and not gone else None,
             reason=reason,
@@ -245,6 +263,8 @@ class DashboardModel:
             return "waiting for the first signals"
         if bed.score.absent:
             return words.reasons(bed.score.absent)
+        if not self.has_index:
+            return words.REASONS[Reason.NO_INDEX] if self._score_age() <= GONE_S else "no new score"
         if bed.index.fast is None:
             return words.reason(bed.index.fast_withheld)
         if self._score_age() > GONE_S:

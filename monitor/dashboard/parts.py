@@ -86,3 +86,34 @@ class Label(QLabel):
             self.setStyleSheet(f"color: {colour}; background: transparent; border: none;")
         if text != self.text():
             self.setText(text)
+
+
+class Fitted(QLabel):
+    """A line that must always be read whole: where its room is small, its type is smaller.
+
+    Args:
+        text: What it says.
+        pixels: Height of the type where there is room.
+    """
+
+    _SMALLEST = 10
+
+    def __init__(self, text: str = "", *, pixels: int) -> None:
+        super().__init__(text)
+        self._pixels = pixels
+        theme.set_font(self, pixels, bold=True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Choose the largest type that fits."""
+        super().resizeEvent(event)
+        pixels = self._pixels
+        room = self.contentsRect().width() - theme.px(24)
+        while pixels > self._SMALLEST and self._width(pixels) > room:
+            pixels -= 1
+        if pixels != self.property("designPixels"):
+            theme.set_font(self, pixels, bold=True)
+
+    def _width(self, pixels: int) -> int:
+        return QFontMetrics(theme.font(pixels, bold=True)).horizontalAdvance(self.text())

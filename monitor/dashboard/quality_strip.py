@@ -70,7 +70,7 @@ class QualityStrip(Panel):
             name.setVisible(row is not None)
             said.setVisible(row is not None)
             if row is not None:
-                name.show_text(row[0], theme.trace_colour(row[0]))
+                name.show_text(_short(row[0]), theme.trace_colour(row[0]))
                 said.show_text(row[1], row[2])
         self._show_calibration(bed, connected=model.connected)
         heart, scr = bed.comparators.heart_rate_bpm, bed.comparators.scr_per_min
@@ -105,8 +105,8 @@ def _quality_rows(bed: BedState) -> list[tuple[str, str, str]]:
     rows += [(stream.modality or "", stream.unused, theme.WARN) for stream in refused]
     unread = [stream for stream in others if not stream.unused]
     if unread:
-        names = ", ".join(f"{stream.modality}{' (silent)' if _silent(stream) else ''}" for stream in unread)
-        rows.append(("other", f"{names}: not scored", theme.DIM))
+        said = [f"{_short(stream.modality or '')}{' (silent)' if _silent(stream) else ''}" for stream in unread]
+        rows.append(("not read", ", ".join(said), theme.DIM))
     return rows
 
 
@@ -123,6 +123,11 @@ def _quality_words(quality: QualityView, stream: StreamView | None) -> tuple[str
             f", {stream.lost} samples lost" if stream.lost else ""
         )
     return f"✓ good{grade}{losses}", theme.WARN if grade else theme.GOOD
+
+
+def _short(modality: str) -> str:
+    """`ARRAY:regions` -> `regions`."""
+    return modality.rpartition(":")[2]
 
 
 def _silent(stream: StreamView) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
@@ -10,6 +12,11 @@ from PySide6.QtWidgets import QVBoxLayout
 from monitor.dashboard import theme
 from monitor.dashboard.model import TREND_S, DashboardModel
 from monitor.dashboard.parts import Panel, Text
+
+_TITLE: Final = "TREND 15 min · white 10 s, grey 120 s · red: no score"
+_NO_INDEX: Final = "TREND · no index with this model · dots: NRS"
+_INDEX_TICKS: Final = [[(0, "0"), (50, "50"), (100, "100")]]
+_NRS_TICKS: Final = [[(0, "0"), (50, "5"), (100, "10")]]
 
 
 class TrendPanel(Panel):
@@ -30,7 +37,7 @@ class TrendPanel(Panel):
             axis.setPen(theme.LINE)
             axis.setTextPen(theme.DIM)
             axis.setStyle(tickLength=-3)
-        self._plot.getAxis("left").setTicks([[(0, "0"), (50, "50"), (100, "100")]])
+        self._plot.getAxis("left").setTicks(_INDEX_TICKS)
         self._plot.getAxis("bottom").setTicks([[(-10, "-10 min"), (-5, "-5 min"), (-0.4, "now")]])
         self.rescale()
         self._limits = [
@@ -48,9 +55,8 @@ class TrendPanel(Panel):
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 6, 8, 4)
         column.setSpacing(0)
-        column.addWidget(
-            Text(pixels=13, colour=theme.DIM, text="TREND 15 min · white 10 s, grey 120 s · red: no score")
-        )
+        self.title = Text(pixels=13, colour=theme.DIM, text=_TITLE)
+        column.addWidget(self.title)
         column.addWidget(self._plot, 1)
 
     def rescale(self) -> None:
@@ -67,10 +73,11 @@ class TrendPanel(Panel):
             return
         times, fast, slow, absent = model.trend()
         newest = times[-1] if len(times) else 0.0
-        shown = (bed.session, len(times), newest, len(bed.markers), bed.limits)
+        shown = (bed.session, len(times), newest, len(bed.markers), bed.limits, model.has_index)
         if shown == self._shown:
             return
         self._shown = shown
+        self._show_index(model.has_index)
         minutes = (times - newest) / 60.0
         holes = np.diff(times, append=newest) > 3.0 * bed.hop_s
         for curve, values in ((self._fast, fast), (self._slow, slow)):
@@ -88,6 +95,13 @@ class TrendPanel(Panel):
         self._scores.setData([x for x, _ in scores], [y for _, y in scores])
         self._limits[0].setValue(bed.limits.moderate_on)
         self._limits[1].setValue(bed.limits.severe_on)
+
+    def _show_index(self, there_is_one: bool) -> None:
+        """With or without the curves of an index and its limits; what the patient reports is shown in any case."""
+        self.title.show_text(_TITLE if there_is_one else _NO_INDEX)
+        self._plot.getAxis("left").setTicks(_INDEX_TICKS if there_is_one else _NRS_TICKS)
+        for item in (self._fast, self._slow, *self._limits):
+            item.setVisible(there_is_one)
 
     def _curve(self, colour: str) -> pg.PlotCurveItem:
         curve = pg.PlotCurveItem(pen=pg.mkPen(colour, width=1), antialias=False)

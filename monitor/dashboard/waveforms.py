@@ -17,6 +17,7 @@ from monitor.dashboard.attention import Shading
 from monitor.dashboard.parts import Label, Panel, Text
 from monitor.dashboard.sweep import Scale, SweepBuffer
 from monitor.link import StreamView, WaveBlock
+from monitor.types import many_channels
 
 SPAN_S: Final = 10.0
 """Seconds across the screen."""
@@ -44,8 +45,12 @@ class WaveformPanel(Panel):
         self._column.setSpacing(0)
         self._body = QVBoxLayout()
         self._body.setSpacing(2)
+        self._arrays: list[Text] = []
+        self._below = QVBoxLayout()
+        self._below.setSpacing(1)
         self._column.addWidget(self._message)
         self._column.addLayout(self._body, 1)
+        self._column.addLayout(self._below)
         self._column.addWidget(self._ruler)
 
     @property
@@ -80,7 +85,8 @@ class WaveformPanel(Panel):
 
     def refresh_streams(self, streams: tuple[StreamView, ...]) -> None:
         """The streams of the bed, four times a second."""
-        drawn = [item for item in streams if item.rate_hz > 0]
+        self._tell_arrays([item for item in streams if _is_array(item)])
+        drawn = [item for item in streams if item.rate_hz > 0 and not _is_array(item)]
         drawn.sort(key=lambda item: _ORDER.index(item.modality) if item.modality in _ORDER else len(_ORDER))
         if [item.key for item in drawn] != list(self._rows):
             self._set_rows(drawn)
@@ -102,6 +108,19 @@ class WaveformPanel(Panel):
             f"{paused}last {SPAN_S:g} s{'   ·   ' if said else ''}{said}", theme.WARN if self.paused else theme.DIM
         )
 
+    def _tell_arrays(self, streams: list[StreamView]) -> None:
+        """Streams of many channels, which are no traces, in a line each."""
+        while len(self._arrays) < len(streams):
+            self._arrays.append(Text(pixels=14))
+            self._below.addWidget(self._arrays[-1])
+        for number, line in enumerate(self._arrays):
+            line.setVisible(number < len(streams))
+        for line, item in zip(self._arrays, streams, strict=False):
+            said, colour = _array_words(item)
+            line.show_text(said, colour)
+        if not self._rows:
+            self._message.setVisible(not streams)
+
     def _set_rows(self, streams: list[StreamView]) -> None:
         kept = {item.key for item in streams}
         for key in [key for key in self._rows if key not in kept]:
@@ -113,8 +132,25 @@ class WaveformPanel(Panel):
             self._body.removeWidget(row)
             self._body.insertWidget(number, row, 1)
         self._rows = rows
-        self._message.setVisible(not rows)
+        self._message.setVisible(not rows and not any(not line.isHidden() for line in self._arrays))
         self._ruler.setVisible(bool(rows))
+
+
+def _is_array(stream: StreamView) -> bool:
+    return stream.channels > 1 or many_channels(stream.modality)
+
+
+def _array_words(stream: StreamView) -> tuple[str, str]:
+    """`ARRAY:regions  246 channels at 1 Hz · newest 0.4 s ago`, and its colour."""
+    rate = stream.measured_hz if stream.measured_hz is not None else stream.rate_hz
+    said = f"{stream.modality or stream.name}   {stream.channels} channels at {rate:.3g} Hz"
+    if stream.unused:
+        return f"{said} · not used: {stream.unused}", theme.WARN
+    if stream.age_s is None:
+        return f"{said} · no samples yet", theme.WARN
+    if stream.age_s > max(_SILENT_S, 2.0 / max(stream.rate_hz, 1e-3)):
+        return f"{said} · no signal for {words.seconds(stream.age_s)}", theme.WARN
+    return f"{said} · newest {stream.age_s:.1f} s ago", theme.TEXT
 
 
 class _Row(QWidget):

@@ -13,7 +13,8 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout
 
 from monitor.dashboard import theme
 from monitor.dashboard.alarm_bar import AlarmBar
-from monitor.dashboard.attention import Gates, HeatMap, Shading, channel_gates, heat_maps, shadings
+from monitor.dashboard.attention import Shading, shadings
+from monitor.dashboard.attention_cards import AnyCard, cards
 from monitor.dashboard.attention_view import AttentionView
 from monitor.dashboard.header import Header
 from monitor.dashboard.index_panel import IndexPanel
@@ -29,6 +30,10 @@ FRAME_MS: Final = 33
 """Milliseconds between two pictures."""
 
 _DESIGN: Final = (1280, 800)
+_USUAL: Final = (5, 2)
+"""Height of the waveforms and of the attention."""
+_ROOM: Final = (5, 3)
+"""The same where attention is on pictures."""
 _SLOW_S: Final = 0.1
 _TREND_MINUTES: Final = 15.0
 _SAID_S: Final = 8.0
@@ -56,8 +61,7 @@ class DashboardWindow(QMainWindow):
         self._clock = clock
         self._attention: AttentionFrame | None = None
         self._shadings: dict[str, Shading] = {}
-        self._maps: list[HeatMap] = []
-        self._gates: Gates | None = None
+        self._cards: tuple[AnyCard, ...] = ()
         self._slow_due = 0.0
         self._said_until = 0.0
         self._asked_history = False
@@ -93,8 +97,7 @@ class DashboardWindow(QMainWindow):
             self.waveforms.take(block)
         if received.attention is not None:
             self._attention = received.attention
-            self._shadings, self._maps = shadings(received.attention), heat_maps(received.attention)
-            self._gates = channel_gates(received.attention)
+            self._shadings, self._cards = shadings(received.attention), cards(received.attention)
         for reply in received.replies:
             self._take_reply(reply)
         self._ask_history()
@@ -111,27 +114,40 @@ class DashboardWindow(QMainWindow):
         if self._attention_is_current():
             self.waveforms.shade(self._shadings)
             if not self.waveforms.paused:
-                if self._gates is not None and not self._maps:
-                    self.attention.show_gates(self._gates)
-                else:
-                    self.attention.show_maps(self._maps, "none in this model")
+                self.attention.show_cards(self._cards, "none in this model")
         else:
             # A window without a score has no attention, and that of an earlier one would mislead (clinical.md D4).
             self.waveforms.shade({})
             if not self.waveforms.paused:
-                self.attention.show_maps([], "hidden: no score now" if not model.has_score else "waiting for the model")
+                self.attention.show_cards((), self._why_no_attention())
+        self._give_room()
         if self.link.problem:
             self.say(f"What the engine sends cannot be shown: {self.link.problem}", theme.BAD)
         elif self._clock() > self._said_until:
             self.status.show_text(
-                "Keys: S P M D T markers · N pain score · A acknowledge · Space pause traces", theme.FAINT
+                "Keys: S P M D T markers · N pain score · A acknowledge · V more attention · Space pause traces",
+                theme.FAINT,
             )
+
+    def _why_no_attention(self) -> str:
+        if not self.model.has_score:
+            return "hidden: no score now"
+        scoring = self.model.scoring
+        return "none in this model" if scoring is not None and not scoring.attention else "waiting for the model"
+
+    def _give_room(self) -> None:
+        """More height for what needs it; it stays while a window has no score, so that nothing jumps."""
+        if self.attention.shown:
+            stretch = _ROOM if self.attention.wants_room else _USUAL
+            for number, share in enumerate(stretch):
+                self._left.setStretch(number, share)
 
     def _attention_is_current(self) -> bool:
         frame, bed = self._attention, self.model.bed
         if frame is None or bed is None or bed.score is None or not self.model.has_score:
             return False
-        return (frame.session, frame.epoch) == (bed.session, bed.score.epoch) and 0 <= bed.score.k - frame.k <= 1
+        named = (bed.session, bed.score.bundle, bed.score.epoch)
+        return (frame.session, frame.bundle, frame.epoch) == named and 0 <= bed.score.k - frame.k <= 1
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Everything grows with the window."""
@@ -203,10 +219,10 @@ class DashboardWindow(QMainWindow):
     # -- making ------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        left = QVBoxLayout()
+        left = self._left = QVBoxLayout()
         left.setSpacing(8)
-        left.addWidget(self.waveforms, 5)
-        left.addWidget(self.attention, 2)
+        left.addWidget(self.waveforms, _USUAL[0])
+        left.addWidget(self.attention, _USUAL[1])
         right = QVBoxLayout()
         right.setSpacing(8)
         right.addWidget(self.index, 12)
@@ -239,6 +255,7 @@ class DashboardWindow(QMainWindow):
             self._shortcut(key, partial(self.entries.enter, kind))
         self._shortcut("N", self.entries.pad.begin)
         self._shortcut("A", self.alarms.acknowledge)
+        self._shortcut("V", self.attention.next_page)
         self._shortcut("Space", self.header.pause.toggle)
 
     def _shortcut(self, key: str, act: Callable[[], object]) -> None:

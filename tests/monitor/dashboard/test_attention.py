@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.screen_frames import attention
-from monitor.dashboard.attention import NO_FOCUS, channel_gates, heat_maps, shadings
+from monitor.dashboard.attention import NO_FOCUS, shadings
+from monitor.dashboard.attention_cards import MapCard, ProfileCard, cards
 from monitor.dashboard.model import normalised_entropy
 from monitor.link import AttentionFrame, AttentionInput, AttentionMap
 
@@ -47,15 +48,17 @@ def test_self_attention_stands_in_by_its_mean_over_queries_and_temporal_wins() -
 def test_only_maps_over_time_are_drawn_over_a_waveform(axis: str) -> None:
     frame = one_map(np.eye(10), axis=axis)
     assert shadings(frame) == {}
-    assert heat_maps(frame) == []
+    assert not any("time" in card.note or isinstance(card, ProfileCard) for card in cards(frame))
 
 
 def test_a_flat_map_has_no_focus_and_no_colour() -> None:
     frame = attention(30, flat=True)
     assert not any(item.focus or item.strength.any() for item in shadings(frame).values())
-    assert not any(item.focus or item.strength.any() for item in heat_maps(frame))
+    assert not any(item.focus or item.strength.any() for item in cards(frame))
     assert all(item.focus for item in shadings(attention(30)).values())
-    assert [(m.by, m.of) for m in heat_maps(attention(30))] == [("EDA", "ECG"), ("ECG", "EDA")]
+    crossed = [card for card in cards(attention(30)) if isinstance(card, MapCard)]
+    assert [card.title for card in crossed] == ["EDA reads ECG", "ECG reads EDA"]
+    assert all(card.focus and card.strength.max() == 1.0 for card in crossed)
 
 
 @pytest.mark.parametrize("broken", [np.full(10, np.nan), np.ones(9), np.zeros(10)])
@@ -80,15 +83,3 @@ def test_entropy_is_one_for_all_alike_and_nothing_for_a_single_point() -> None:
     assert normalised_entropy(np.ones(138)) == pytest.approx(1.0)
     assert normalised_entropy(np.eye(138)) == pytest.approx(0.0)
     assert normalised_entropy(np.ones(138)) > NO_FOCUS
-
-
-def test_gates_that_are_all_alike_are_inactive() -> None:
-    named = {"kind": "channel", "axis": "channel", "of": "eda+ecg", "by": "eda+ecg"}
-    flat, alive = (
-        channel_gates(one_map(np.full(30, 0.5), **named)),
-        channel_gates(one_map(np.linspace(0, 1, 30), **named)),
-    )
-    assert flat is not None
-    assert alive is not None
-    assert (flat.active, alive.active) == (False, True)
-    assert channel_gates(attention()) is None

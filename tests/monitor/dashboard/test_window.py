@@ -2,102 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QLabel, QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from benchmarks.screen_frames import (
     POSED_BUNDLE,
-    ScriptedLink,
     alarm_view,
-    attention,
     bed_state,
     state,
     stream_view,
-    wave,
 )
-from monitor.dashboard import theme, words
-from monitor.dashboard.window import DashboardWindow
+from monitor.dashboard import words
 from monitor.link import CalibrationView, LimitsView, MarkerView
+from tests.helpers.screen import SIX, Screen, cut_off, ink, texts
 
-SIX = ("ECG", "EDA", "BVP", "EMG", "RESP", "SPO2")
 SIZES = [(1280, 800), (1920, 1080)]
-
-
-class Screen:
-    """A window with a scripted engine and a clock that the test moves."""
-
-    def __init__(self, qtbot: QtBot) -> None:
-        self.now = 1000.0
-        self.link = ScriptedLink()
-        self.window = DashboardWindow(link=self.link, clock=lambda: self.now)  # type: ignore[arg-type]
-        self.window._timer.stop()
-        qtbot.addWidget(self.window)
-        self.window.close_without_asking = True
-        self.seq = 0
-
-    def see(self, k: int = 30, *, attentive: bool = True, flat: bool = False, **bed: object) -> None:
-        """A state and its samples arrive and are drawn; stream time is k + 0.2."""
-        self.seq += 1
-        self.now = 1000.0 + k + 0.2
-        given = bed_state(k=k, **{"modalities": SIX, **bed})
-        waves = tuple(wave(item.modality or "", k - 1.0, 1.0) for item in given.streams)
-        self.link.give(
-            state=state(given, seq=self.seq, t=k + 0.2),
-            waves=waves,
-            attention=attention(k, flat=flat) if attentive else None,
-        )
-        self.window.tick()
-        QApplication.processEvents()
-
-
-@pytest.fixture(scope="session")
-def dark(qapp: QApplication) -> None:
-    theme.apply(qapp)
-
-
-@pytest.fixture
-def screen(qtbot: QtBot, dark: None) -> Iterator[Screen]:
-    screen = Screen(qtbot)
-    screen.window.resize(1280, 800)
-    screen.window.show()
-    yield screen
-    theme.rescale(screen.window, 1.0)
-
-
-def texts(window: QWidget) -> list[str]:
-    """Everything that is written on the window now."""
-    return [
-        getattr(label, "full_text", "") or label.text() for label in window.findChildren(QLabel) if label.isVisible()
-    ]
-
-
-def cut_off(window: QWidget) -> list[str]:
-    """Labels and buttons that are smaller than what they say, or that stick out of the window."""
-    wrong = []
-    for widget in [*window.findChildren(QLabel), *window.findChildren(QPushButton)]:
-        if not widget.isVisible() or not widget.text():
-            continue
-        inside = window.rect().contains(widget.mapTo(window, widget.rect().bottomRight()))
-        wide = (
-            widget.fontMetrics().horizontalAdvance(widget.text())
-            if not (isinstance(widget, QLabel) and widget.wordWrap())
-            else 0
-        )
-        whole = getattr(widget, "full_text", widget.text()) == widget.text()
-        if not inside or wide > widget.width() or widget.fontMetrics().height() > widget.height() + 1 or not whole:
-            wrong.append(widget.text())
-    return wrong
-
-
-def ink(window: QWidget, widget: QWidget) -> int:
-    """Pixels of a widget that are not the panel's own colour."""
-    image = widget.grab().toImage()
-    background = image.pixel(image.width() - 1, 1)
-    return sum(image.pixel(x, y) != background for x in range(0, image.width(), 3) for y in range(0, image.height(), 3))
 
 
 @pytest.mark.parametrize("size", SIZES)
