@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from monitor.bundle import FilterSpec, InputSpec, ScaleSpec, load_bundle
+from monitor.checkup import unusable
 from monitor.cli.inventory import _stream_lines
 from monitor.config import BedSettings, Settings, StreamSettings, contradictions
 from monitor.errors import MappingError
@@ -20,6 +22,7 @@ from monitor.sources.mapping import parse_map, resolve
 from monitor.sources.recordings import open_recording
 from monitor.sources.replay import duration, replay_chunks, replay_streams
 from monitor.types import Chunk, Provenance, StreamEventKind
+from tests.helpers.tiny_bundle import write_tiny_bundle
 from tests.helpers.xdf_writer import XdfStream, file_header
 
 REGIONS = StreamSettings(name="regions", modality="ARRAY:regions")
@@ -177,3 +180,22 @@ def test_a_recorded_array_is_played_as_one_where_it_is_asked_for(tmp_path: Path)
     assert [info.modality for info in plain.streams] == ["EDA"]
     with pytest.raises(MappingError, match="nothing matches name = 'wide'"):
         resolve(candidates, (parse_map("ARRAY:regions=wide"),), bed="b", live=False)
+
+
+def test_check_finds_a_stream_that_is_slower_than_windows_wait_and_takes_any_unit(tmp_path: Path) -> None:
+    item = InputSpec(
+        name="regions",
+        modality="ARRAY:regions",
+        channels=5,
+        unit="a.u.",
+        min_rate_hz=0.4,
+        filter=FilterSpec(kind="none"),
+        rate_hz=0.5,
+        samples=10,
+        scale=ScaleSpec(center="none", spread="none", floor=0.0),
+    )
+    spec = load_bundle(write_tiny_bundle(tmp_path, inputs=[item])).spec
+    stream = REGIONS.model_copy(update={"unit": "bold", "rate_hz": 0.5})
+    for lateness, problems in ((2.0, ["bed[0].allowed_lateness_s"]), (2.5, [])):
+        bed = BedSettings(bundles=(spec.name,), stream=(stream,), allowed_lateness_s=lateness)
+        assert [problem.key for problem in unusable(bed, [spec], "bed[0]")] == problems
