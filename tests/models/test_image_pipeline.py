@@ -30,7 +30,7 @@ class Dummy(ImageBackbone):
         self.images: list[int] = []
 
     def forward(self, images: Tensor, *, with_attention: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
-        self.images.append(len(images))
+        self.images.append(images.shape[0])
         small = 16.0 * nn.functional.avg_pool2d(images, 16)
         z = self.norm(self.weight(small.flatten(1)))
         return z, {"rollout": small.mean(1), "gate.1": z.sigmoid()} if with_attention else {}
