@@ -85,8 +85,10 @@ class ImagePipeline(PainModel):
     logits given are the log of that mean, so that softmax at temperature 1 gives the mean back.
 
     All images go through the encoder as one batch: the graph has one encoder however many images there are, and two
-    images take a seventh less time in torch and the same in ONNX Runtime as one after the other. `features` are what the last Linear sees before dropout and ELU: the fused embedding, or the mixer's 512;
-    with "decision" those of all heads, end to end.
+    images take a seventh less time in torch and the same in ONNX Runtime as one after the other.
+
+    `features` are what the last Linear sees before dropout and ELU: the fused embedding, or the mixer's 512; with
+    "decision" those of all heads, end to end.
 
     Readings: the embeddings of several videos are added before the one Video-Encoder, as the paper writes
     Enc(RGB + thermal + depth). With a mixer, "concat" gives it one token an image, "add" one token in all; with video
