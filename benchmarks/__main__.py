@@ -47,7 +47,7 @@ def main(
 ) -> None:
     """Measure the monitor beside what one would otherwise take, in one run and on one thread.
 
-    preprocessing: one bed's signal path against neurokit2 and scipy. inference: CrossMod-Transformer in ONNX Runtime
+    preprocessing: one bed's signal path against neurokit2 and scipy. inference: every architecture in ONNX Runtime
     against torch. images: the six images of a biosignal, beside matplotlib and PyWavelets. latency: from a sample
     pushed over LSL to its score, with the engine's CPU time and memory. screen: the dashboard's pictures a second and
     CPU time. screenshots: no measurement; writes the documentation's pictures of the dashboard, and only where it is

@@ -1,4 +1,4 @@
-"""CrossMod-Transformer with random weights: it costs what a trained one costs. Exported once, then kept."""
+"""Models with random weights: they cost what trained ones cost. Exported once, then kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import platformdirs
 from rich.console import Console
@@ -19,7 +19,11 @@ from monitor.scoring.session import SCORE_OUTPUTS
 if TYPE_CHECKING:
     from models.base import PainModel
 
-SAMPLES: Final = 138
+ARGUMENTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    name: {"inputs": ("eda", "ecg", "emg")}
+    for name in ("mscn", "mscn-se", "mscn-tran", "painattnnet", "painattnnet-late", "painattnnet-attention")
+}
+"""Constructor arguments by architecture: PainAttnNet's family on three signals; others as they are by default."""
 MODALITIES: Final = ("EDA", "ECG")
 
 _ARCHITECTURE: Final = "crossmod-transformer"
@@ -31,10 +35,13 @@ _FALLBACKS: Final[Mapping[str, Mapping[Literal["center", "spread"], float]]] = {
 
 
 @functools.cache
-def random_model() -> tuple[PainModel, bytes]:
-    """The model as a torch module, and as the graph that the monitor would run.
+def random_model(architecture: str = _ARCHITECTURE) -> tuple[PainModel, bytes]:
+    """A model as a torch module, and as the graph that the monitor would run.
 
     The graph is kept in the user's cache folder until the code that makes it changes.
+
+    Args:
+        architecture: Of `models.registry`; built as `ARGUMENTS` says.
 
     Raises:
         ImportError: If torch or onnx is not installed.
@@ -46,18 +53,22 @@ def random_model() -> tuple[PainModel, bytes]:
 
     torch.set_num_threads(1)
     torch.manual_seed(_SEED)
-    model = create_model(_ARCHITECTURE).eval()
-    kept = platformdirs.user_cache_path("pain-monitor") / "benchmarks" / f"{_recipe(torch.__version__)}.onnx"
+    arguments = ARGUMENTS.get(architecture, {})
+    model = create_model(architecture, **arguments).eval()
+    folder = platformdirs.user_cache_path("pain-monitor") / "benchmarks" / architecture
+    kept = folder / f"{_recipe(torch.__version__, arguments)}.onnx"
     if kept.exists():
         return model, kept.read_bytes()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists operators of packages that we do not use
-    with Console(stderr=True).status("Exporting a model (some twenty seconds, once) ..."):
-        shapes = dict.fromkeys(model.input_names, (1, SAMPLES))
-        graph = to_onnx(model, outputs=SCORE_OUTPUTS, shapes=shapes).SerializeToString()
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    with Console(stderr=True).status(f"Exporting {architecture} (up to a minute, once) ..."):
+        graph = to_onnx(model, outputs=SCORE_OUTPUTS, shapes=model.example_shapes()).SerializeToString()
+    folder.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(".part")
     part.write_bytes(graph)
     part.replace(kept)
+    for older in folder.glob("*.onnx"):
+        if older != kept:
+            older.unlink()
     return model, graph
 
 
@@ -91,9 +102,9 @@ def random_bundle(folder: Path) -> Path:
     return write_folder(spec=spec, files=files, out=folder / spec.name).path
 
 
-def _recipe(torch_version: str) -> str:
+def _recipe(torch_version: str, arguments: Mapping[str, Any]) -> str:
     """Names everything that the graph depends on: weights, architecture, exporter."""
-    digest = hashlib.sha256(f"{torch_version} {_SEED} {SAMPLES}".encode())
+    digest = hashlib.sha256(f"{torch_version} {_SEED} {dict(arguments)}".encode())
     root = Path(__file__).resolve().parents[1]
     for path in (*sorted((root / "models").rglob("*.py")), root / "export" / "to_onnx.py"):
         digest.update(path.read_bytes())

@@ -35,6 +35,8 @@ class Figure:
     sense: Literal["at least", "at most"] = "at least"
     """On which side of `aim` the figure should lie."""
     note: str = ""
+    of: str = ""
+    """Model that it belongs to, where several have the same figures: they are shown as one table, a row each."""
 
     @property
     def met(self) -> bool | None:
@@ -120,15 +122,34 @@ def show(console: Console, result: Result) -> None:
     table.add_column("quartiles", justify="right")
     table.add_column("aim")
     table.add_column("note", overflow="fold")
-    for figure in result.figures:
+    for figure in (figure for figure in result.figures if not figure.of):
         spread = "" if figure.low is None or figure.high is None else f"{_number(figure.low)}-{_number(figure.high)}"
         aim = "" if figure.aim is None else f"{figure.sense} {_number(figure.aim)}: {'yes' if figure.met else 'NO'}"
         table.add_row(figure.name, f"{_number(figure.value)} {figure.unit}", spread, aim, figure.note)
     console.print(table)
+    if any(figure.of for figure in result.figures):
+        console.print(_rows(result.figures))
     console.print(result.measured, style="dim", highlight=False)
     for text in result.skipped:
         console.print(f"skipped: {text}", style="yellow", highlight=False, markup=False)
     console.print()
+
+
+def _rows(figures: Sequence[Figure]) -> Table:
+    """Figures that belong to something: a row for each, a column for each name; ratios with what they aim at."""
+    names = list(dict.fromkeys(figure.name for figure in figures if figure.of))
+    table = Table(expand=False)
+    table.add_column("model", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right")
+    rows: dict[str, dict[str, str]] = {}
+    for figure in figures:
+        if figure.of:
+            aim = "" if figure.aim is None else f", {_number(figure.aim)}: {'yes' if figure.met else 'NO'}"
+            rows.setdefault(figure.of, {})[figure.name] = f"{_number(figure.value)} {figure.unit}{aim}"
+    for of, cells in rows.items():
+        table.add_row(of, *(cells.get(name, "") for name in names))
+    return table
 
 
 def _number(value: float) -> str:
