@@ -38,7 +38,7 @@ INTENDED_USE: Final = (
 DELAY_S: Final = 5.0
 """A window of the whole stream is compared with the emotion this long before its end: so late do the regions answer."""
 
-_SETTINGS: Final = FitSettings(epochs=10, milestone=6, learning_rate=1e-4, batch=64, patience=10, limit_s=250.0)
+_SETTINGS: Final = FitSettings(epochs=6, milestone=3, learning_rate=2e-4, batch=64, limit_s=250.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,18 @@ class EmotionModel:
     title: str
     version: str = "0.1.0"
     seed: int = 20
-    train: range = range(800)
-    validation: range = range(1000, 1030)
+    train: range = range(2000)
+    validation: range = range(3000, 3030)
     """For early stopping."""
-    calibration: range = range(1040, 1080)
+    calibration: range = range(3040, 3080)
     """For the temperature."""
     test: range = range(60)
     live: range = range(100, 112)
     """Of the test part, whose every second is judged."""
+    train_blocks: int = 3
+    """Minutes of each training subject: many subjects and little of each, or the model learns the subjects."""
     blocks: int = 6
+    """Minutes of all others."""
     per_block: int = 2
     settings: FitSettings = _SETTINGS
 
@@ -82,7 +85,12 @@ def build_emotion(name: str, out: Path, model_of: EmotionModel | None = None) ->
         "test": ("test", plan.test),
     }
     sets = {
-        key: cut_regions(part, numbers, blocks=plan.blocks, per_block=plan.per_block)
+        key: cut_regions(
+            part,
+            numbers,
+            blocks=plan.train_blocks if key == "train" else plan.blocks,
+            per_block=plan.per_block,
+        )
         for key, (part, numbers) in parts.items()
     }
     stream = every_window("test", plan.live, blocks=plan.blocks, delay_s=DELAY_S)
@@ -150,7 +158,7 @@ def build_emotion(name: str, out: Path, model_of: EmotionModel | None = None) ->
 def train_regions(model: SECNN, train: RegionWindows, validation: RegionWindows, settings: FitSettings) -> float:
     """Train in place and return the validation loss, cross entropy alone.
 
-    Upstream's L2 term is kept, as its gradient. Changed: Adam for 10 epochs, not Lookahead with RectifiedAdam for
+    Upstream's L2 term is kept, as its gradient. Changed: Adam for 6 epochs, not Lookahead with RectifiedAdam for
     10,000; running statistics move at torch's 0.1 while training, as 0.01 would lag behind so few steps.
     """
     for weight in model.penalised():
