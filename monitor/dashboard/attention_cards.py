@@ -191,10 +191,11 @@ class _Reader:
             return None
         image = self._images.get(item.of_input)
         focus = normalised_entropy(values.ravel()) <= NO_FOCUS
+        found = "where it looked" if focus else "no focus"
         return _PICTURES, PictureCard(
             name=item.name,
             title=self._input(item.of_input, item.of),
-            note=f"where it looked: roll-out{'' if image is not None else ' · picture not sent'}",
+            note=f"roll-out: {found}" if image is not None else f"roll-out: {found} · picture not sent",
             width=4 if self._beside else 2,
             pixels=_pixels(image) if image is not None else None,
             strength=relative(values) if focus else np.zeros(values.shape),
@@ -295,7 +296,9 @@ class _Reader:
         if not name or name.lower() == modality.lower():
             return modality
         rest = name.removeprefix(f"{modality.lower()}_")
-        return f"{modality} {rest.replace('_', ' ')}" if rest != name else f"{modality} ({name})"
+        return (
+            f"{modality} {rest.replace('_', ' ').replace(' psd', ' PSD')}" if rest != name else f"{modality} ({name})"
+        )
 
 
 def _pixels(image: AttentionImage) -> NDArray[np.uint8] | None:

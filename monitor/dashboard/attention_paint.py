@@ -167,7 +167,7 @@ def _paint_pictures(painter: QPainter, box: QRectF, card: PictureCard, images: t
         painter.drawImage(place, images[-2])
         painter.drawImage(place, images[-1])
         left += side + theme.px(8)
-        _paint_key(painter, QRectF(left, box.top(), box.right() - left, side))
+        _paint_key(painter, QRectF(left, box.top(), box.right() - left, side), beside=card.beside)
     elif card.beside or not plain:
         _paint_word(painter, place, "no focus")
     else:
@@ -177,9 +177,9 @@ def _paint_pictures(painter: QPainter, box: QRectF, card: PictureCard, images: t
         painter.drawText(QRectF(box.left(), box.bottom() - theme.px(20), side, theme.px(20)), _MIDDLE, "no focus")
 
 
-def _paint_key(painter: QPainter, box: QRectF) -> None:
+def _paint_key(painter: QPainter, box: QRectF, *, beside: bool) -> None:
     """What the colour means, where there is room to say it."""
-    lines = ("left: what it saw", "blue: where it", "looked most")
+    lines = (*(("left: what it saw",) if beside else ()), "blue: where it", "looked most")
     painter.setFont(theme.font(12))
     metrics = QFontMetrics(painter.font())
     if max(metrics.horizontalAdvance(line) for line in lines) > box.width():

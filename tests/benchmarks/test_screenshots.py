@@ -13,7 +13,10 @@ from PIL import Image
 
 from benchmarks.screenshots import SIZES, poses
 
-STATES = ("calm", "alarming", "calibrating", "sensor-off", "disconnected")
+STATES = (
+    *("calm", "alarming", "calibrating", "sensor-off", "disconnected"),
+    *("modalities", "gates", "untrained", "emotion"),
+)
 
 
 @pytest.fixture(scope="module")

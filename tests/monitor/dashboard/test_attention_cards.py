@@ -160,7 +160,7 @@ def test_gates_are_shown_from_nought_to_one_and_are_inactive_where_all_are_alike
 def test_a_roll_out_lies_on_the_picture_that_the_model_saw() -> None:
     frame = rollout_attention(30, calm_patient())
     found = cards(frame)
-    assert [card.title for card in found] == ["ECG spectrogram psd", "EDA waveform"]
+    assert [card.title for card in found] == ["ECG spectrogram PSD", "EDA waveform"]
     for card, image, item in zip(found, frame.images, frame.maps, strict=True):
         assert isinstance(card, PictureCard)
         assert card.pixels is not None
