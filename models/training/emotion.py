@@ -53,7 +53,7 @@ class EmotionModel:
     """For early stopping."""
     calibration: range = range(3040, 3080)
     """For the temperature."""
-    test: range = range(60)
+    test: range = range(200, 260)
     live: range = range(100, 112)
     """Of the test part, whose every second is judged."""
     train_blocks: int = 3

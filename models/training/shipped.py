@@ -119,9 +119,9 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
             train=_SMALL,
             recipe=FitSettings(epochs=12, milestone=8, learning_rate=1e-3, batch=32),
         ),
-        "painattnnet-attention-eda-ecg": ShippedModel(
-            modalities=("EDA", "ECG"),
-            title="PainAttnNet with attention over skin conductance and ECG",
+        "painattnnet-attention-eda-ecg-emg": ShippedModel(
+            modalities=("EDA", "ECG", "EMG"),
+            title="PainAttnNet with attention over skin conductance, ECG and EMG",
             architecture=PainAttnNetAttention.architecture,
             rate_hz=512.0,
             samples=2816,
