@@ -5,6 +5,7 @@ What is not trained can be checked as well: the weights are fill weights, under 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,12 @@ def _table() -> Iterator[Case]:
             name=f"crossmod-transformer {'+'.join(pair)}",
             architecture="crossmod-transformer",
             arguments=MappingProxyType({"inputs": pair}),
+        )
+    for preset in ("fig8", "literal"):
+        yield Case(
+            name=f"crossmod-transformer {preset}",
+            architecture="crossmod-transformer",
+            arguments=MappingProxyType({"preset": preset}),
         )
     yield from _signals("mscn", (1, 2, 3))
     yield from _signals("mscn-se", (1, 2, 3))
@@ -113,13 +120,16 @@ class Outcome:
         return max(self.results, key=lambda result: result.ratio, default=None)
 
 
-def examine(case: Case, *, stored: Stored = "float16", batches: Sequence[int] = BATCHES) -> Outcome:
+def examine(
+    case: Case, *, stored: Stored = "float16", batches: Sequence[int] = BATCHES, most_probes: int | None = None
+) -> Outcome:
     """Export one model and check it; whatever goes wrong is told in the outcome.
 
     Args:
         case: What to build.
         stored: How its weights lie on disk.
         batches: Batch sizes that are compared.
+        most_probes: Zero only so many of the model's steering tensors, spread over all; None: all of them.
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
@@ -128,13 +138,16 @@ def examine(case: Case, *, stored: Stored = "float16", batches: Sequence[int] = 
         shapes = model.example_shapes()
         files = export_graphs(model, shapes, stored=stored)
         graphs = Graphs(files)
+        probes = model.parity_probes()
+        if most_probes is not None:
+            probes = probes[:: max(1, math.ceil(len(probes) / most_probes))]
         return Outcome(
             case=case,
             parameters=model.parameter_count(),
             results=tuple(check(model, graphs, shapes, batches=batches)),
             noise=noise_floor(model, shapes, batches=batches),
-            probes=len(model.parity_probes()),
-            weakest=check_mutations(model, graphs, shapes),
+            probes=len(probes),
+            weakest=check_mutations(model, graphs, shapes, probes),
             size=sum(map(len, files.values())),
             seconds=time.perf_counter() - began,
         )
