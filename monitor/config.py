@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -196,6 +197,23 @@ def load_settings(path: Path) -> Settings:
     Raises:
         ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
     """
+    return read_toml(path, Settings, contradictions)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_toml(path: Path, model: type[_Model], contradictions: Callable[[_Model], Sequence[Problem]]) -> _Model:
+    """Read a TOML file as a settings model, strictly, as `load_settings` reads config.toml.
+
+    Args:
+        path: The file.
+        model: What it holds; every key must have a default.
+        contradictions: What is wrong between keys that are each right by themselves.
+
+    Raises:
+        ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
+    """
     where = str(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -214,10 +232,10 @@ def load_settings(path: Path) -> Settings:
         # What is wrong is taken out and the rest looked at again, so that one bad value hides no other problem; every
         # key has a default, so this ends.
         try:
-            settings = Settings.model_validate_json(json.dumps(data, default=str), strict=True)
+            settings = model.model_validate_json(json.dumps(data, default=str), strict=True)
             break
         except ValidationError as error:
-            found = _problems(error, data)
+            found = _problems(error, data, model)
             problems += found
             wrong += [problem.key for problem in found]
             for keys in sorted({_existing(item["loc"], data) for item in error.errors()}, key=_deepest_first):
@@ -355,7 +373,7 @@ def _stream_contradictions(stream: StreamSettings, key: str) -> list[Problem]:
     return problems
 
 
-def _problems(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
+def _problems(error: ValidationError, data: dict[str, Any], root: type[BaseModel]) -> list[Problem]:
     """What pydantic found, one problem a key (each arm of a union reports by itself)."""
     by_key: dict[str, list[str]] = {}
     hints: dict[str, str] = {}
@@ -363,7 +381,7 @@ def _problems(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
         keys = _existing(item["loc"], data)
         dotted = _dotted(keys)
         if item["type"] == "extra_forbidden":
-            model = _model_at(keys[:-1])
+            model = _model_at(keys[:-1], root)
             names = list(model.model_fields) if model else []
             close = difflib.get_close_matches(str(keys[-1]), names, n=1, cutoff=0.6)
             by_key[dotted] = ["there is no such key"]
@@ -374,7 +392,7 @@ def _problems(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
             if said not in by_key[dotted]:
                 by_key[dotted].append(said)
             hints[dotted] = f"it is {_value_at(data, keys)!r}"
-            model = _model_at(keys[:-1]) if item["type"] == "string_pattern_mismatch" else None
+            model = _model_at(keys[:-1], root) if item["type"] == "string_pattern_mismatch" else None
             if model is not None:
                 field = model.model_fields[str(keys[-1])]
                 by_key[dotted] = [f"'{_value_at(data, keys)}' is not allowed"]
@@ -420,12 +438,14 @@ def _dotted(keys: tuple[int | str, ...]) -> str:
     return text or "(file)"
 
 
-def _model_at(keys: tuple[int | str, ...]) -> type[BaseModel] | None:
+def _model_at(keys: tuple[int | str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
     """The settings model that describes the table at `keys`."""
-    model: type[BaseModel] = Settings
+    model = root
     for key in keys:
         if isinstance(key, int):
             continue
+        if key not in model.model_fields:
+            return None
         annotation: Any = model.model_fields[key].annotation
         for candidate in (annotation, *get_args(annotation)):
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
