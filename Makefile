@@ -12,7 +12,8 @@
 
 PY := .venv/bin/python
 ARGS ?=
-BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp mscn-se-eda-ecg-emg
+BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp mscn-se-eda-ecg-emg painattnnet-eda-ecg-emg \
+  painattnnet-attention-eda-ecg-emg tiny-biomoe-eda se-cnn-regions
 export PYTHON TORCH_INDEX
 
 help:
@@ -52,7 +53,7 @@ bundles: setup-test
 	  made=build/bundles/$$name; \
 	  $(PY) -m models.training --bundle $$name --out build/bundles && \
 	  $(PY) -m export write --weights $$made/weights.pt --spec $$made/spec.json --card $$made/card.md \
-	    --out monitor/bundles/$$name || exit 1; \
+	    --samples $$made/samples.npz --stored float16 --out monitor/bundles/$$name || exit 1; \
 	done
 
 bench: setup-test

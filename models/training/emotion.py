@@ -19,13 +19,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from models.checkpoint import save_checkpoint
 from models.data.simulated_regions import RegionWindows, cut_regions, every_window, regions_input
 from models.se_cnn import L2, SECNN
 from models.training.crossmod import Signals
 from models.training.end_to_end import train_end_to_end
 from models.training.loop import FitSettings, predict
 from models.training.metrics import calibration_error, fit_temperature, softmax
+from models.training.result import spread, write_result
 from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec
 from monitor.sources.synthetic_regions import EMOTIONS
 
@@ -147,11 +147,9 @@ def build_emotion(name: str, out: Path, model_of: EmotionModel | None = None) ->
         card="card.md",
         intended_use=INTENDED_USE,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(model, out / "weights.pt")
-    (out / "spec.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
     sizes = {key: len(windows) for key, windows in sets.items()}
-    (out / "card.md").write_text(_card(plan.title, spec, sizes), encoding="utf-8")
+    samples = {"regions": test.inputs[spread(len(test))]}
+    write_result(out, model=model, spec=spec, card=_card(plan.title, spec, sizes), samples=samples)
     _log.info("%s: written to %s, %.0f s of processor time for training", name, out, seconds)
 
 

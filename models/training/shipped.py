@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from models.base import PainModel
-from models.checkpoint import save_checkpoint
 from models.crossmod_transformer import CrossModTransformer
 from models.data.base import WindowSet
 from models.data.simulated import CLASSES, cohort, population_inputs, unscored_spec
@@ -29,6 +28,7 @@ from models.training.end_to_end import Read, train_end_to_end
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
 from models.training.loop import FitResult, FitSettings, predict
 from models.training.metrics import calibration_error, classification, fit_temperature, softmax
+from models.training.result import spread, write_result
 from monitor.bundle import CalibrationSpec, TrainingSpec, WeightsSpec
 from monitor.images.spec import RenderSpec, ScalogramRender, WaveformRender
 from monitor.sources.synthetic import SyntheticPatient
@@ -154,7 +154,7 @@ SHIPPED: Final[Mapping[str, ShippedModel]] = MappingProxyType(
 
 
 def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
-    """Train one bundle and write what `python -m export write` needs: weights.pt, spec.json and card.md.
+    """Train one bundle and write what `python -m export write` needs (`models.training.result`).
 
     Args:
         name: Name of the bundle.
@@ -225,12 +225,9 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
             )
         }
     )
-    out.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(model, out / "weights.pt")
-    (out / "spec.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
     sizes = {part: len(windows) for part, windows in sets.items()}
     card = write_card(title=plan.title, spec=spec, model=model, windows=sizes)
-    (out / "card.md").write_text(card, encoding="utf-8")
+    write_result(out, model=model, spec=spec, card=card, samples=_samples(test, read))
     _log.info("%s: written to %s, %.0f s of processor time", name, out, time.process_time() - started)
 
 
@@ -272,6 +269,14 @@ def _logits(model: PainModel, windows: WindowSet, read: Read, batch: int) -> np.
         return model(read(dict(zip(names, signals, strict=True)))).logits
 
     return predict(forward, model, [torch.from_numpy(windows.inputs[name]) for name in names], batch).numpy()
+
+
+def _samples(windows: WindowSet, read: Read) -> dict[str, np.ndarray]:
+    some = windows.take(spread(len(windows)))
+    return {
+        name: values.numpy()
+        for name, values in read({name: torch.from_numpy(x) for name, x in some.inputs.items()}).items()
+    }
 
 
 def _baseline(train: WindowSet, test: WindowSet, rate_hz: float, seed: int) -> np.ndarray:
