@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cbor2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,7 @@ from monitor.dashboard.attention_cards import (
     pages,
 )
 from monitor.dashboard.attention_paint import overlay
+from monitor.frames import parse
 from monitor.link import AttentionFrame, AttentionInput
 
 POSED = (attention, fusion_attention, gated_attention, rollout_attention, region_attention)
@@ -169,6 +171,16 @@ def test_a_roll_out_lies_on_the_picture_that_the_model_saw() -> None:
         assert np.unravel_index(card.strength.argmax(), (14, 14)) == np.unravel_index(item.values.argmax(), (14, 14))
         assert overlay(card.strength)[..., 3].argmax() == item.values.argmax()
     assert not any(card.focus for card in cards(rollout_attention(30, flat=True)) if isinstance(card, PictureCard))
+
+
+def test_pictures_come_over_the_wire_as_they_are_and_a_frame_without_them_is_read() -> None:
+    frame = rollout_attention(30)
+    sent = cbor2.loads(cbor2.dumps(frame.model_dump()))
+    received = parse(AttentionFrame, sent)
+    assert [image.pixels.shape for image in received.images] == [(224, 224, 3)] * 2
+    assert [image.x for image in received.images] == [image.x for image in frame.images]
+    del sent["images"]  # as of an engine that knows none
+    assert parse(AttentionFrame, sent).images == ()
 
 
 def test_a_picture_that_is_not_whole_is_not_drawn() -> None:
