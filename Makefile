@@ -13,7 +13,7 @@
 PY := .venv/bin/python
 ARGS ?=
 BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp mscn-se-eda-ecg-emg painattnnet-eda-ecg-emg \
-  painattnnet-attention-eda-ecg-emg tiny-biomoe-eda se-cnn-regions
+  painattnnet-attention-eda-ecg-emg tiny-biomoe-eda se-cnn-regions painformer-eda-untrained
 export PYTHON TORCH_INDEX
 
 help:

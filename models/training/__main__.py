@@ -11,6 +11,7 @@ import typer
 
 from models.training.emotion import EMOTION_BUNDLES, build_emotion
 from models.training.shipped import SHIPPED, build
+from models.training.untrained import UNTRAINED_BUNDLES, build_untrained
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -21,7 +22,7 @@ def main(
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write into.")] = Path("build/bundles"),
 ) -> None:
     """Train the shipped bundles on simulated patients: about a quarter of an hour of one core for each."""
-    known = [*SHIPPED, *EMOTION_BUNDLES]
+    known = [*SHIPPED, *EMOTION_BUNDLES, *UNTRAINED_BUNDLES]
     names = bundle or known
     if unknown := [name for name in names if name not in known]:
         raise typer.BadParameter(f"no shipped bundle {unknown[0]!r}; there are {', '.join(known)}")
@@ -31,6 +32,8 @@ def main(
     for name in names:
         if name in EMOTION_BUNDLES:
             build_emotion(name, out / name)
+        elif name in UNTRAINED_BUNDLES:
+            build_untrained(name, out / name)
         else:
             build(name, out / name)
 
