@@ -101,10 +101,10 @@ PainFormer on one image of {item.modality}, with a linear head on its embedding 
 `models/image_pipeline.py`): {spec.parameters:,} parameters, {spec.flops / 1e9:.1f} thousand million operations a
 window, at 2 per multiply-accumulate. {spec.paper}.
 
-Windows of {item.samples} points at {item.rate_hz:g} Hz ({item.samples / item.rate_hz:g} s), low-pass {item.filter.high_hz:g} Hz,
-drawn as a {kind} of 224 x 224 with the window's own limits; {item.modality} from {item.min_rate_hz:g} Hz. It refers to no
-baseline, so it needs no calibration. One window in {spec.hop_seconds:g} s is proposed: the monitor measures at start whether
-this machine is fast enough.
+Windows of {item.samples} points at {item.rate_hz:g} Hz ({item.samples / item.rate_hz:g} s), low-pass
+{item.filter.high_hz:g} Hz, drawn as a {kind} of 224 x 224 with the window's own limits; {item.modality} from
+{item.min_rate_hz:g} Hz. It refers to no baseline, so it needs no calibration. One window in {spec.hop_seconds:g} s is
+proposed: the monitor measures at start whether this machine is fast enough.
 
 `rollout`: attention of the last two stages rolled out onto the picture, 14 x 14, summing to 1. With random weights it
 shows that the map reaches the screen, not what a trained encoder would look at.
