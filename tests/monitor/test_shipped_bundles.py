@@ -12,16 +12,26 @@ import pytest
 from monitor.bundle import Bundle, load_bundle, shipped_bundles
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
+from monitor.scoring.scorer import has_index
 from monitor.scoring.session import OnnxRunner
 from monitor.sources.synthetic import PainEpisode, SyntheticPatient, patient_chunks
-from monitor.types import MODALITY_UNITS, Chunk, Event, PainIndex, Provenance, Score, StreamInfo, snap
+from monitor.sources.synthetic_regions import SyntheticRegions
+from monitor.sources.synthetic_streams import SyntheticSubject
+from monitor.types import AlarmEvent, AlarmKind, Chunk, Event, PainIndex, Provenance, Score, StreamInfo, snap
 
-SHIPPED = {
+PAIN = {
     "crossmod-eda-bvp": ("EDA", "BVP"),
     "crossmod-eda-ecg": ("EDA", "ECG"),
     "mscn-se-eda-ecg-emg": ("EDA", "ECG", "EMG"),
+    "painattnnet-attention-eda-ecg-emg": ("EDA", "ECG", "EMG"),
+    "painattnnet-eda-ecg-emg": ("EDA", "ECG", "EMG"),
+    "tiny-biomoe-eda": ("EDA",),
 }
+EMOTION = "se-cnn-regions"
+UNTRAINED = "painformer-eda-untrained"
+SHIPPED = PAIN | {EMOTION: ("ARRAY:regions",), UNTRAINED: ("EDA",)}
 EACH = pytest.mark.parametrize("name", sorted(SHIPPED))
+EACH_OF_PAIN = pytest.mark.parametrize("name", sorted(PAIN))
 CODES_BY_PART = {"train": "train", "validation": "train", "calibration": "train", "test": "test", "live": "test"}
 
 
@@ -36,9 +46,10 @@ def windows(bundle: Bundle, seed: int = 1) -> dict[str, np.ndarray]:
 
 
 def live(name: str, patient: SyntheticPatient, seconds: float) -> list[Event]:
-    """A patient through the real pipeline and the shipped graph."""
+    """A simulated subject through the real pipeline and the shipped graph."""
     bundle = load_bundle(name)
-    bed = BedSettings(name="bed1", bundles=(name,), calibration_s=20.0)
+    subject = SyntheticSubject(patient)
+    bed = BedSettings(name="bed1", bundles=(name,), calibration_s=20.0, hop_s=bundle.spec.hop_seconds)
     pipeline = Pipeline(bed=bed, bundles=[bundle.spec], runner=runner(name), session=uuid.UUID(int=1))
     events: list[Event] = []
     for modality in SHIPPED[name]:
@@ -47,14 +58,15 @@ def live(name: str, patient: SyntheticPatient, seconds: float) -> list[Event]:
             bed="bed1",
             modality=modality,
             name=modality,
-            unit=MODALITY_UNITS[modality],
-            rate_hz=patient.rate_hz(modality),
+            unit=subject.unit(modality),
+            rate_hz=subject.rate_hz(modality),
+            channels=subject.channels(modality),
             source="synthetic",
             provenance=Provenance.SIMULATED,
             origin=0.0,
         )
         events += pipeline.open_stream(info, 0.0)
-    for piece in patient_chunks(patient, SHIPPED[name], seconds=seconds, chunk_s=1.0):
+    for piece in patient_chunks(subject, SHIPPED[name], seconds=seconds, chunk_s=1.0):
         events += pipeline.feed(
             Chunk(
                 stream=piece.modality,
@@ -73,15 +85,17 @@ def test_exactly_these_are_shipped() -> None:
 @EACH
 def test_a_shipped_bundle_is_whole_and_small(name: str) -> None:
     bundle = load_bundle(name)  # verifies every hash
-    size = sum(path.stat().st_size for path in bundle.path.iterdir())
-    assert size < 40 * 2**20
-    assert {path.name for path in bundle.path.iterdir()} == {"model.onnx", "explain.onnx", "model.json", "card.md"}
-    assert tuple(item.modality for item in bundle.spec.inputs) == SHIPPED[name]
+    files = {path.name for path in bundle.path.iterdir()}
+    assert files == {"model.onnx", "explain.onnx", "weights.bin", "model.json", "card.md"}
+    assert tuple(dict.fromkeys(item.modality for item in bundle.spec.inputs)) == SHIPPED[name]
+    assert bundle.spec.paper
+    assert bundle.spec.weights.stored == "float16"
 
 
-@EACH
+@EACH_OF_PAIN
 def test_it_says_that_it_was_trained_on_simulated_patients(name: str) -> None:
     spec = load_bundle(name).spec
+    assert (spec.origin, spec.notice) == ("trained on simulated patients", "")
     assert (spec.weights.backbone, spec.weights.head, spec.weights.alarm_eligible) == ("simulated", "simulated", True)
     assert "simulated" in spec.training.data
     assert "Research use only" in spec.intended_use
@@ -90,7 +104,51 @@ def test_it_says_that_it_was_trained_on_simulated_patients(name: str) -> None:
     assert spec.calibration.prior == pytest.approx([1 / 3] * 3)
 
 
-@EACH
+def test_the_model_of_emotion_says_so_and_has_neither_index_nor_alarm() -> None:
+    spec = load_bundle(EMOTION).spec
+    assert (spec.target, spec.notice) == ("emotion", "CLASSIFIES EMOTION, NOT PAIN: no index, no alarm")
+    assert not has_index(spec)
+    assert [item.name for item in spec.classes] == ["happy", "normal", "sad"]
+    card = (load_bundle(EMOTION).path / spec.card).read_text(encoding="utf-8")
+    assert "It tells emotion, not pain, and was trained on simulated regions" in card
+
+
+def test_the_untrained_model_says_so_and_has_neither_index_nor_alarm() -> None:
+    spec = load_bundle(UNTRAINED).spec
+    assert spec.notice == "UNTRAINED BACKBONE: shows the pipeline, not pain"
+    assert spec.origin == "random weights, not trained"
+    assert not has_index(spec)
+    assert (spec.training.protocol, spec.training.metrics, spec.training.subjects) == ("none", {}, {})
+    assert "UNTRAINED" in (load_bundle(UNTRAINED).path / spec.card).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "seconds"), [(EMOTION, 70.0), (UNTRAINED, 16.0)])
+def test_a_model_without_an_index_scores_live_and_is_never_shown_as_pain(name: str, seconds: float) -> None:
+    pain = PainEpisode.tonic(5.0, 60.0, 1.0)
+    events = live(name, SyntheticPatient(part="test", number=200, episodes=[pain], responder=True), seconds)
+    scored = [event for event in events if isinstance(event, Score) and not event.absent]
+    assert len(scored) >= 4
+    assert {event.calibration for event in scored} == {"none"}
+    assert all(event.index is None and event.probabilities is not None for event in scored)
+    assert all(e.fast is None and e.slow is None for e in events if isinstance(e, PainIndex))
+    assert not [e for e in events if isinstance(e, AlarmEvent) and e.kind is AlarmKind.PHYSIOLOGICAL]
+
+
+def test_the_model_of_emotion_follows_the_regions_of_a_held_out_subject() -> None:
+    number = 400
+    assert f"test-{number:04d}" not in str(load_bundle(EMOTION).spec.training.subjects)
+    patient = SyntheticPatient(part="test", number=number)
+    felt = SyntheticRegions(number, part="test")
+    told = [
+        (felt.emotion_at(event.t_end - 5.0), event.classes[int(np.argmax(event.probabilities))])
+        for event in live(EMOTION, patient, 360.0)
+        if isinstance(event, Score) and event.probabilities is not None
+    ]
+    assert len(told) > 300
+    assert np.mean([true == said for true, said in told]) > 0.5  # a third by chance
+
+
+@EACH_OF_PAIN
 def test_its_subjects_are_disjoint_and_come_from_the_right_seeds(name: str) -> None:
     subjects = load_bundle(name).spec.training.subjects
     assert set(subjects) == set(CODES_BY_PART)
@@ -101,7 +159,7 @@ def test_its_subjects_are_disjoint_and_come_from_the_right_seeds(name: str) -> N
     assert load_bundle(name).spec.calibration.subjects == subjects["calibration"]
 
 
-@EACH
+@EACH_OF_PAIN
 def test_the_card_says_what_model_json_says(name: str) -> None:
     bundle = load_bundle(name)
     card, figures = (bundle.path / bundle.spec.card).read_text(encoding="utf-8"), bundle.spec.training.metrics
@@ -118,7 +176,7 @@ def test_the_card_says_what_model_json_says(name: str) -> None:
         assert part == "live" or any(line.startswith(f"| {part} | {len(codes)} |") for line in rows)
 
 
-@EACH
+@EACH_OF_PAIN
 def test_its_figures_agree_with_each_other(name: str) -> None:
     spec = load_bundle(name).spec
     figures = spec.training.metrics
@@ -141,6 +199,8 @@ def test_its_graphs_agreed_with_torch_within_the_bound(name: str) -> None:
         assert {f"{weights}.{what}" for what in ("logits", "features", "attention")} <= set(parity)
     noticed, _, all_of_them, _ = str(parity["mutations"]).split()
     assert noticed == all_of_them != "0"
+    assert float(parity["rounding.max_probability_change"]) <= 0.01
+    assert {"noise.logits", "noise.features", "noise.attention"} <= set(parity)
     assert float(parity["mutations.weakest_over_bound"]) > 1.0
 
 
@@ -155,13 +215,15 @@ def test_its_graphs_give_scores_and_the_maps_that_it_lists(name: str) -> None:
     assert {key: value.shape for key, value in maps.items()} == {a.name: a.shape for a in bundle.spec.attention}
     for attention in bundle.spec.attention:
         values = maps[attention.name]
-        if attention.kind == "channel":
+        if attention.axis == "channel" and attention.kind != "embedding":
             assert ((values >= 0.0) & (values <= 1.0)).all()
+        elif attention.axis == "image":
+            assert values.sum() == pytest.approx(1.0, rel=1e-4)
         elif attention.kind != "embedding":
             np.testing.assert_allclose(values.sum(axis=-1), 1.0, rtol=1e-4)
 
 
-@EACH
+@EACH_OF_PAIN
 def test_severe_pain_of_a_held_out_responder_raises_the_index(name: str) -> None:
     pain = PainEpisode.tonic(70.0, 40.0, 1.0)
     rest, during = [], []
@@ -173,7 +235,7 @@ def test_severe_pain_of_a_held_out_responder_raises_the_index(name: str) -> None
         rest += [value for t, value in fast if t < 70.0]
         during += [value for t, value in fast if 82.0 <= t < 102.0]
         scored = [e for e in events if isinstance(e, Score) and not e.absent]
-        assert len(scored) > 50
+        assert len(scored) > 50 / load_bundle(name).spec.hop_seconds
         assert all(e.provenance is Provenance.SIMULATED for e in scored)
     assert np.median(rest) < 45.0
     assert np.median(during) > np.median(rest) + 15.0
