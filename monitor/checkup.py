@@ -60,6 +60,15 @@ def check_config(path: Path) -> Checkup:
         except SourceError as error:
             problems.append(Problem("mqtt", str(error)))
         notes.append(_broker_note(settings.mqtt))
+    if settings.webhook.url:
+        from monitor.outputs.webhook import webhook_key, webhook_tls
+
+        for look in (webhook_key, webhook_tls):
+            try:
+                look(settings.webhook)
+            except ConfigError as error:
+                problems += error.problems
+        notes.append("alarms are sent to the webhook; that its receiver answers is found at the first one")
     if problems:
         raise ConfigError(where=str(path), problems=problems)
     return Checkup(settings=settings, notes=tuple(notes))

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -163,6 +164,21 @@ class MqttSettings(_Settings):
     """Take commands of users on their own topics; only where `publish` is on, since they are answered."""
 
 
+class WebhookSettings(_Settings):
+    """A web address that is sent every alarm transition, signed. `[webhook]`."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#@]+([/?][^\s#]*)?)?$", max_length=2048)] = ""
+    """https://host/path; empty: no webhook. http is for this machine only. No user name or password in it."""
+    ca_file: str = ""
+    """Certificates that the receiver's is verified with; empty: those that this system trusts."""
+    key_file: str = ""
+    """File whose first line is the key that messages are signed with; nobody else may read it."""
+    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "PAIN_MONITOR_WEBHOOK_KEY"
+    """Environment variable with the key, where there is no key_file."""
+    timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 5.0
+    """Seconds that the receiver may take to connect, and again to answer, before it is tried anew."""
+
+
 class LogSettings(_Settings):
     """What is written to standard error. `[log]`."""
 
@@ -179,6 +195,8 @@ class Settings(_Settings):
     """How LSL streams are looked for."""
     mqtt: MqttSettings = MqttSettings()
     """The MQTT broker."""
+    webhook: WebhookSettings = WebhookSettings()
+    """A web address that is sent every alarm transition."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()
@@ -265,7 +283,7 @@ def contradictions(settings: Settings) -> list[Problem]:
                 problems.append(
                     Problem(f"{key}.stream[{position}].source", "[mqtt] names no broker", "set mqtt.host, or use LSL")
                 )
-    return problems + _mqtt_contradictions(settings.mqtt)
+    return problems + _mqtt_contradictions(settings.mqtt) + _webhook_contradictions(settings.webhook)
 
 
 def _mqtt_contradictions(mqtt: MqttSettings) -> list[Problem]:
@@ -274,6 +292,22 @@ def _mqtt_contradictions(mqtt: MqttSettings) -> list[Problem]:
         problems.append(Problem("mqtt.ca_file", "tls is false, so nothing is verified with it", "set tls = true"))
     if mqtt.password_file and not mqtt.user:
         problems.append(Problem("mqtt.password_file", "there is no user that it belongs to", "set mqtt.user"))
+    return problems
+
+
+def _webhook_contradictions(webhook: WebhookSettings) -> list[Problem]:
+    if not webhook.url:
+        return []
+    url = urlsplit(webhook.url)
+    try:
+        host, _ = url.hostname or "", url.port
+    except ValueError as error:
+        return [Problem("webhook.url", str(error), "https://host:port/path")]
+    problems = []
+    if url.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+        problems.append(Problem("webhook.url", "http is readable on its way to another machine", "https://"))
+    if url.scheme == "http" and webhook.ca_file:
+        problems.append(Problem("webhook.ca_file", "over http nothing is verified with it", "use https://"))
     return problems
 
 

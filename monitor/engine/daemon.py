@@ -16,7 +16,7 @@ from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
 from monitor.engine.engine import Engine
 from monitor.engine.supervisor import end_with_parent
-from monitor.engine.wiring import load_models, lsl_outputs, mqtt_outputs
+from monitor.engine.wiring import load_models, lsl_outputs, mqtt_outputs, webhook_outputs
 from monitor.errors import MonitorError
 from monitor.types import Event
 
@@ -69,7 +69,7 @@ def run_engine(
             out(line)
 
     over_mqtt = mqtt_outputs(settings, models, clock)
-    outputs = [*lsl_outputs(models), *over_mqtt]
+    outputs = [*lsl_outputs(models), *over_mqtt, *webhook_outputs(settings, clock)]
     engine = Engine(settings=settings, models=models, outputs=outputs, on_events=show, clock=clock)
     for output in over_mqtt:
         output.serve(engine.request)

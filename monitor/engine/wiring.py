@@ -19,7 +19,7 @@ from monitor.errors import ConfigError
 from monitor.outputs.base import Output
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner
-from monitor.sessions.store import SessionMeta, SessionWriter, StoredBundle, session_path
+from monitor.sessions.store import SessionMeta, SessionWriter, StoredBundle, session_path, state_folder
 from monitor.sources.base import Source
 from monitor.types import Float32Array, Provenance
 
@@ -113,6 +113,16 @@ def mqtt_outputs(settings: Settings, models: Models, clock: Clock) -> list[MqttO
         MqttOutput(bed=bed, bundles=[item.spec for item in bundles], settings=settings.mqtt, clock=clock)
         for bed, bundles in models.bundles.items()
     ]
+
+
+def webhook_outputs(settings: Settings, clock: Clock) -> list[Output]:
+    """What sends each bed's alarms to the webhook; empty where none is configured."""
+    if not settings.webhook.url:
+        return []
+    from monitor.outputs.webhook import WebhookOutput
+
+    folder = state_folder(settings.engine.state_dir) / "run"
+    return [WebhookOutput(bed=bed.name, settings=settings.webhook, folder=folder, clock=clock) for bed in settings.bed]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

@@ -20,6 +20,7 @@ from monitor.config import (
     MqttSettings,
     Settings,
     StreamSettings,
+    WebhookSettings,
     load_settings,
 )
 from monitor.errors import ConfigError
@@ -28,6 +29,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "engine": EngineSettings,
     "lsl": LslSettings,
     "mqtt": MqttSettings,
+    "webhook": WebhookSettings,
     "log": LogSettings,
     "bed": BedSettings,
     "bed.alarm": AlarmSettings,
@@ -140,7 +142,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     }
     assert "did you mean 'record'?" in found["engine.recrod"]
     assert "did you mean 'unit'?" in found["bed[0].stream[1].unti"]
-    assert "one of engine, lsl, mqtt, log, bed" in found["bogus"]
+    assert "one of engine, lsl, mqtt, webhook, log, bed" in found["bogus"]
     assert "16" in found["engine.queue_chunks"]
     assert "'30'" in found["lsl.buffer_s"]
     assert "'measured'" in found["bed[0].stream[0].rate_hz"]

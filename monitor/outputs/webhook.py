@@ -1,0 +1,285 @@
+"""Every alarm transition of one bed as a signed POST to a web address. docs/webhook.md describes it for receivers.
+
+Two threads: the output's own, which only puts transitions into a box, and the sender, which may wait for a receiver as
+long as it takes. Research use only: a webhook is no alarm system of record, and its silence proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import logging
+import os
+import random
+import socket
+import ssl
+import stat
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from monitor.clock import Clock
+from monitor.config import WebhookSettings
+from monitor.errors import ConfigError, Problem
+from monitor.outputs.mqtt_messages import alarm_message, encode
+from monitor.outputs.webhook_box import WebhookBox, delivery_id
+from monitor.types import AlarmEvent, Event, Provenance, Score
+
+_LOGGER = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (1.0, 60.0)
+"""First and longest pause after a failure; each is drawn between half of it and the whole."""
+SHORTEST_KEY: Final = 16
+"""Bytes that a key must have at least."""
+_HOPELESS: Final = frozenset({400, 413, 415, 422})
+"""Answers that say that this very message will never be taken. Others, 401 and 404 among them, may be mended there."""
+_FAREWELL_S: Final = 1.5
+_ANSWER_BYTES: Final = 65_536
+_REPEAT: Final = 20
+
+
+class DeliveryError(Exception):
+    """A delivery failed.
+
+    Args:
+        what: Why.
+        again: Whether it may succeed later.
+        after_s: How long the receiver asks to be left alone, at least.
+    """
+
+    def __init__(self, what: str, *, again: bool = True, after_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.again = again
+        self.after_s = after_s
+
+
+def webhook_key(settings: WebhookSettings) -> bytes:
+    """The key that messages are signed with, from its file or the environment.
+
+    Raises:
+        ConfigError: If it is nowhere, too short, or others may read its file.
+    """
+    if settings.key_file:
+        path = Path(settings.key_file).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+            mode = path.stat().st_mode
+        except (OSError, UnicodeDecodeError) as error:
+            raise _wrong("key_file", f"the key cannot be read ({error})", "check the path") from error
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise _wrong("key_file", f"others may read {path}", f"chmod 600 {path}")
+    else:
+        text = os.environ.get(settings.key_env, "")
+        if not text:
+            raise _wrong("key_env", "there is no key", f"set the environment variable {settings.key_env}, or key_file")
+    if len(text.encode()) < SHORTEST_KEY:
+        key = "key_file" if settings.key_file else "key_env"
+        raise _wrong(key, f"a key has {SHORTEST_KEY} bytes at least", "make one: openssl rand -hex 32")
+    return text.encode()
+
+
+def webhook_tls(settings: WebhookSettings) -> ssl.SSLContext | None:
+    """What verifies the receiver's certificate and name; None for http.
+
+    Raises:
+        ConfigError: If the certificates to verify with cannot be read.
+    """
+    if urlsplit(settings.url).scheme != "https":
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file or None)
+    except OSError as error:  # an SSLError is one, too
+        raise _wrong("ca_file", f"cannot be read ({error})", "a file in PEM form") from error
+
+
+def signature(key: bytes, timestamp: str, body: bytes) -> str:
+    """`v1=` and the HMAC-SHA256 of the timestamp, a full stop and the body, in hexadecimal digits."""
+    return "v1=" + hmac.new(key, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+class WebhookOutput:
+    """An `Output` (see monitor/outputs/base.py) for one bed.
+
+    Args:
+        bed: Name of the bed.
+        settings: The receiver.
+        folder: Where what waits is kept; see `WebhookBox`.
+        clock: The engine's clock.
+        backoff_s: First and longest pause after a failure.
+    """
+
+    def __init__(
+        self,
+        *,
+        bed: str,
+        settings: WebhookSettings,
+        folder: Path,
+        clock: Clock,
+        backoff_s: tuple[float, float] = BACKOFF_S,
+    ) -> None:
+        self.name = f"webhook-{bed}"
+        self.delivered = 0
+        self._bed = bed
+        self._settings = settings
+        self._clock = clock
+        self._backoff_s = backoff_s
+        self._utc_offset = clock.utc() - clock.now()
+        self._provenance: Provenance | None = None
+        self._box = WebhookBox(folder / f"webhook-{bed}.json")
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Transitions that the receiver has not taken yet."""
+        return len(self._box)
+
+    @property
+    def given_up(self) -> int:
+        """Transitions that it never got."""
+        return self._box.given_up
+
+    def open(self) -> None:
+        """Take up what the process before left, and start to send.
+
+        Raises:
+            ConfigError: If there is no key, or nothing to verify the receiver with.
+        """
+        self.close()
+        key, context = webhook_key(self._settings), webhook_tls(self._settings)
+        self._box.load(self._clock.utc())
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._wake.set()
+        self._thread = threading.Thread(
+            target=self._send_on, args=(key, context, self._wake, self._stop), name=f"output-{self.name}-send",
+            daemon=True,
+        )  # fmt: skip
+        self._thread.start()
+
+    def publish(self, bed: str, events: Sequence[Event]) -> None:
+        """Put the alarm transitions among these events into the box; never waits for the receiver."""
+        if bed != self._bed:
+            return
+        for event in events:
+            if isinstance(event, Score):
+                self._provenance = event.provenance
+            elif isinstance(event, AlarmEvent):
+                self._box.put(alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance))
+                self._wake.set()
+
+    def close(self) -> None:
+        """Stop sending; what waits stays in its file. May be called twice."""
+        self._stop.set()
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_FAREWELL_S)
+
+    # -- the sender ---------------------------------------------------------------------------------------------------
+
+    def _send_on(
+        self, key: bytes, context: ssl.SSLContext | None, wake: threading.Event, stop: threading.Event
+    ) -> None:
+        failures = 0
+        while True:
+            item = self._box.first()
+            if item is None:
+                if stop.is_set():
+                    return
+                wake.wait()
+                wake.clear()
+                continue
+            pause = 0.0
+            try:
+                self._deliver(item, key, context)
+            except DeliveryError as error:
+                if error.again:
+                    failures += 1
+                    longest = min(self._backoff_s[0] * 2.0 ** min(failures - 1, 16), self._backoff_s[1])
+                    pause = max(random.uniform(0.5, 1.0) * longest, min(error.after_s, self._backoff_s[1]))
+                    if failures == 1 or failures % _REPEAT == 0:
+                        _LOGGER.warning(
+                            "bed %s: an alarm does not reach the webhook: %s (attempt %d, %d wait)",
+                            self._bed, error, failures, len(self._box),
+                        )  # fmt: skip
+                else:
+                    _LOGGER.error("bed %s: the webhook will never take an alarm: %s; it is given up", self._bed, error)
+                    self._box.done(item, delivered=False)
+                    failures = 0
+            except Exception:  # a defect must not end the sender in silence
+                failures += 1
+                pause = self._backoff_s[1]
+                _LOGGER.exception("bed %s: the webhook's sender failed", self._bed)
+            else:
+                if failures:
+                    _LOGGER.warning("bed %s: the webhook takes alarms again", self._bed)
+                failures = 0
+                self.delivered += 1
+                self._box.done(item, delivered=True)
+            if stop.wait(pause) and failures:
+                return  # what waits stays in its file
+
+    def _deliver(self, item: dict[str, Any], key: bytes, context: ssl.SSLContext | None) -> None:
+        """Send one transition.
+
+        Raises:
+            DeliveryError: Unless the receiver has taken it.
+        """
+        url = urlsplit(self._settings.url)
+        identity, body, stamp = (
+            delivery_id(item),
+            encode({"id": delivery_id(item), **item}),
+            str(int(self._clock.utc())),
+        )
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "pain-monitor",
+            "X-Pain-Monitor-Id": identity,
+            "X-Pain-Monitor-Timestamp": stamp,
+            "X-Pain-Monitor-Signature": signature(key, stamp, body),
+        }
+        timeout = self._settings.timeout_s
+        connection: http.client.HTTPConnection
+        if context is not None:
+            connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout)
+        # A socket's own timeout starts anew with every byte: a receiver that trickles would hold us for ever.
+        deadline = threading.Timer(timeout, _cut, (connection,))
+        deadline.daemon = True
+        try:
+            connection.connect()
+            deadline.start()
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            connection.request("POST", target, body=body, headers=headers)
+            answer = connection.getresponse()
+            answer.read(_ANSWER_BYTES)
+            status, retry_after = answer.status, answer.getheader("Retry-After", "")
+        except ssl.SSLCertVerificationError as error:
+            raise DeliveryError(f"its certificate is not to be trusted ({error.verify_message})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise DeliveryError(str(error) or type(error).__name__) from error
+        finally:
+            deadline.cancel()
+            connection.close()
+        if 200 <= status < 300:
+            return
+        if 300 <= status < 400:
+            raise DeliveryError(f"it answers {status}: a redirection is never followed; set webhook.url to the new one")
+        after_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
+        raise DeliveryError(f"it answers {status}", again=status not in _HOPELESS, after_s=after_s)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if (sock := connection.sock) is not None:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+def _wrong(key: str, what: str, todo: str) -> ConfigError:
+    return ConfigError(where="the configuration", problems=[Problem(f"webhook.{key}", what, todo)])
