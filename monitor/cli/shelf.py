@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from monitor.bundle import Bundle, BundleSpec, InputSpec
+
+TITLE: Final = "Shipped model bundles · RESEARCH USE ONLY"
+TABLE_WIDTH: Final = 118
+"""Columns from which on a table has room for every word."""
 
 
 def models(
@@ -40,15 +44,14 @@ def models(
         for bundle, milliseconds in zip(bundles, taken, strict=True):
             print(json.dumps(_summary(bundle, milliseconds)))
         return
-    _print(bundles, taken, Console())
+    console = Console()
+    (_print_table if console.width >= TABLE_WIDTH else _print_list)(bundles, taken, console)
 
 
-def _print(bundles: list[Bundle], taken: list[float | None], console: Console) -> None:
+def _print_table(bundles: list[Bundle], taken: list[float | None], console: Console) -> None:
     from rich.table import Table
 
-    table = Table(
-        title="Shipped model bundles · RESEARCH USE ONLY", title_justify="left", show_lines=True, show_edge=False
-    )
+    table = Table(title=TITLE, title_justify="left", show_lines=True, show_edge=False)
     # A name is typed again elsewhere: it must never be cut off, however narrow the terminal.
     table.add_column("name", min_width=max((len(bundle.spec.name) for bundle in bundles), default=0), overflow="fold")
     table.add_column("reads")
@@ -57,16 +60,42 @@ def _print(bundles: list[Bundle], taken: list[float | None], console: Console) -
     table.add_column("weights")
     for bundle, milliseconds in zip(bundles, taken, strict=True):
         spec = bundle.spec
-        costs = [_count(spec.parameters, "weights"), _count(spec.flops, "FLOP"), f"{_size(bundle) / 1e6:.1f} MB"]
-        costs += [] if milliseconds is None else [f"{milliseconds:.3g} ms"]
         table.add_row(
             "\n".join(part for part in (spec.name, f"{spec.version} {spec.architecture}", spec.paper) if part),
             "\n".join([*dict.fromkeys(_read(item) for item in spec.inputs), f"{_window_s(spec):.3g} s"]),
             "\n".join([f"{spec.target}:", *(item.name for item in spec.classes)]),
-            "\n".join(costs),
+            "\n".join(_costs(bundle, milliseconds)),
             "\n".join([spec.origin, spec.notice or "may alarm"]),
         )
     console.print(table, highlight=False)
+
+
+def _print_list(bundles: list[Bundle], taken: list[float | None], console: Console) -> None:
+    """For a narrow terminal: nothing is cut off, and a line is found by its first word."""
+    from rich.table import Table
+
+    console.print(f"[bold]{TITLE}[/]")
+    for bundle, milliseconds in zip(bundles, taken, strict=True):
+        spec = bundle.spec
+        console.print(f"\n[bold]{spec.name}[/] {spec.version}, {spec.architecture}", highlight=False)
+        reads = [*dict.fromkeys(_read(item) for item in spec.inputs), f"windows of {_window_s(spec):.3g} s"]
+        lines = Table.grid(padding=(0, 1))
+        for heading, said in (
+            ("reads", ", ".join(reads)),
+            ("says", f"{spec.target}: {', '.join(item.name for item in spec.classes)}"),
+            ("costs", ", ".join(_costs(bundle, milliseconds))),
+            ("weights", f"{spec.origin}; {spec.notice or 'may alarm'}"),
+            ("paper", spec.paper),
+        ):
+            if said:
+                lines.add_row(f"  {heading}", said)
+        console.print(lines, highlight=False)
+
+
+def _costs(bundle: Bundle, milliseconds: float | None) -> list[str]:
+    spec = bundle.spec
+    costs = [_count(spec.parameters, "weights"), _count(spec.flops, "FLOP"), f"{_size(bundle) / 1e6:.1f} MB"]
+    return costs if milliseconds is None else [*costs, f"{milliseconds:.3g} ms"]
 
 
 def _read(item: InputSpec) -> str:

@@ -134,18 +134,18 @@ def test_a_model_without_an_index_scores_live_and_is_never_shown_as_pain(name: s
     assert not [e for e in events if isinstance(e, AlarmEvent) and e.kind is AlarmKind.PHYSIOLOGICAL]
 
 
-def test_the_model_of_emotion_follows_the_regions_of_a_held_out_subject() -> None:
-    number = 400
-    assert f"test-{number:04d}" not in str(load_bundle(EMOTION).spec.training.subjects)
-    patient = SyntheticPatient(part="test", number=number)
-    felt = SyntheticRegions(number, part="test")
-    told = [
-        (felt.emotion_at(event.t_end - 5.0), event.classes[int(np.argmax(event.probabilities))])
-        for event in live(EMOTION, patient, 360.0)
-        if isinstance(event, Score) and event.probabilities is not None
-    ]
-    assert len(told) > 300
-    assert np.mean([true == said for true, said in told]) > 0.5  # a third by chance
+def test_the_model_of_emotion_follows_the_regions_of_held_out_subjects() -> None:
+    right = []
+    for number in (400, 401, 402, 403):
+        assert f"test-{number:04d}" not in str(load_bundle(EMOTION).spec.training.subjects)
+        felt = SyntheticRegions(number, part="test")
+        right += [
+            felt.emotion_at(event.t_end - 5.0) == event.classes[int(np.argmax(event.probabilities))]
+            for event in live(EMOTION, SyntheticPatient(part="test", number=number), 204.0)
+            if isinstance(event, Score) and event.probabilities is not None
+        ]
+    assert len(right) > 600
+    assert np.mean(right) > 0.55  # a third by chance
 
 
 @EACH_OF_PAIN

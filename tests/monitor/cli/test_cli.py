@@ -214,9 +214,26 @@ def test_models_lists_what_is_shipped(command: Command) -> None:
     found = [json.loads(line) for line in shown.out.splitlines()]
     assert [item["name"] for item in found] == list(shipped_bundles())
     for item in found:
-        assert item["note"] == "trained on simulated patients"
+        assert item["note"].startswith("trained on simulated") or item["notice"].startswith("UNTRAINED")
+        assert item["alarm_eligible"] is (item["notice"] == "")
+        assert item["milliseconds"] > 0
         assert item["inputs"]
-    assert "RESEARCH USE ONLY" in command("models").out
+
+
+@pytest.mark.parametrize("columns", ["80", "140"])
+def test_models_are_listed_whole_in_any_terminal(
+    command: Command, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    from monitor.bundle import load_bundle, shipped_bundles
+
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = command("models", "--no-measure").out
+    assert "RESEARCH USE ONLY" in shown
+    assert max(map(len, shown.splitlines())) <= int(columns)
+    for name in shipped_bundles():
+        assert name in shown
+        last_words = load_bundle(name).spec.notice.rpartition(" ")[2]
+        assert last_words in shown
 
 
 def test_version(command: Command) -> None:
