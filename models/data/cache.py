@@ -60,7 +60,7 @@ class Cache:
             SourceError: If its files are damaged, or the cache cannot be written.
         """
         place = self.folder / f"{_safe(files.key)}-{self.key(files)}"
-        if (place / _META).is_file():
+        if place.exists():
             try:
                 return _open(place)
             except (OSError, ValueError, KeyError, TypeError) as error:
