@@ -179,6 +179,13 @@ class WebhookSettings(_Settings):
     """Seconds that the receiver may take to connect, and again to answer, before it is tried anew."""
 
 
+class MetricsSettings(_Settings):
+    """Numbers for Prometheus, on this machine's loopback address only. `[metrics]`."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port on 127.0.0.1 that answers with them; 0: none."""
+
+
 class LogSettings(_Settings):
     """What is written to standard error. `[log]`."""
 
@@ -197,6 +204,8 @@ class Settings(_Settings):
     """The MQTT broker."""
     webhook: WebhookSettings = WebhookSettings()
     """A web address that is sent every alarm transition."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Numbers for Prometheus."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()

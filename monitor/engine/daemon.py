@@ -16,7 +16,7 @@ from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
 from monitor.engine.engine import Engine
 from monitor.engine.supervisor import end_with_parent
-from monitor.engine.wiring import load_models, lsl_outputs, mqtt_outputs, webhook_outputs
+from monitor.engine.wiring import load_models, lsl_outputs, metrics_outputs, mqtt_outputs, webhook_outputs
 from monitor.errors import MonitorError
 from monitor.types import Event
 
@@ -69,10 +69,13 @@ def run_engine(
             out(line)
 
     over_mqtt = mqtt_outputs(settings, models, clock)
-    outputs = [*lsl_outputs(models), *over_mqtt, *webhook_outputs(settings, clock)]
+    webhooks, metrics = webhook_outputs(settings, clock), metrics_outputs(settings, clock)
+    outputs = [*lsl_outputs(models), *over_mqtt, *webhooks, *metrics]
     engine = Engine(settings=settings, models=models, outputs=outputs, on_events=show, clock=clock)
     for output in over_mqtt:
         output.serve(engine.request)
+    for numbers in metrics:
+        numbers.watch(engine.load, webhooks)
     on_start(engine)
     return engine.run(seconds=seconds)
 

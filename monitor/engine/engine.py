@@ -39,7 +39,7 @@ from monitor.engine.wiring import Models, live_sources, load_models, session_wri
 from monitor.errors import EngineError, MonitorError
 from monitor.link import ControlServer, Publisher
 from monitor.locks import BedLock, run_dir
-from monitor.outputs.base import CallbackOutput, Output, OutputThread
+from monitor.outputs.base import CallbackOutput, EngineLoad, Output, OutputThread
 from monitor.sessions.store import state_folder
 from monitor.sources.base import Source
 from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
@@ -220,6 +220,22 @@ class Engine:
     def clean(self) -> bool:
         """Whether no thread was left behind, so that the interpreter can shut down in peace."""
         return not any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
+
+    def load(self) -> EngineLoad:
+        """How the engine stands by itself; from any thread, and without waiting for the pipeline."""
+        outputs = {f"output-{output.name}": output for output in self._outputs}
+        return EngineLoad(
+            waiting={
+                "pipeline": self._intake.waiting,
+                "store": self._recorder.waiting,
+                **{name: output.waiting for name, output in outputs.items()},
+            },
+            dropped=self._intake.dropped() | {name: output.dropped for name, output in outputs.items()},
+            failures={source.name: source.restarts for source in self._sources}
+            | {name: output.failures for name, output in outputs.items()},
+            lost_records={bed: self._recorder.status(bed)["lost_records"] for bed in self._beds},
+            pipeline_age_s=self._heartbeat.age_s,
+        )
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -147,6 +147,12 @@ class Intake:
         """Whether `close` was called."""
         return self._closed
 
+    @property
+    def waiting(self) -> int:
+        """Chunks, announcements and requests that wait."""
+        with self._condition:
+            return len(self._kept) + sum(map(len, self._chunks.values()))
+
     def dropped(self) -> dict[str, int]:
         """Chunks dropped so far, by source; sources that lost none are left out."""
         with self._condition:

@@ -148,6 +148,12 @@ class Recorder:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    @property
+    def waiting(self) -> int:
+        """Records that wait for the disk."""
+        with self._condition:
+            return len(self._queue)
+
     def status(self, bed: str) -> dict[str, Any]:
         """How the recording of a bed stands, in plain values."""
         session = self._sessions.get(bed)

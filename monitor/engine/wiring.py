@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,9 @@ from monitor.sources.base import Source
 from monitor.types import Float32Array, Provenance
 
 if TYPE_CHECKING:
+    from monitor.outputs.metrics import MetricsOutput
     from monitor.outputs.mqtt import MqttOutput
+    from monitor.outputs.webhook import WebhookOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,7 @@ def mqtt_outputs(settings: Settings, models: Models, clock: Clock) -> list[MqttO
     ]
 
 
-def webhook_outputs(settings: Settings, clock: Clock) -> list[Output]:
+def webhook_outputs(settings: Settings, clock: Clock) -> list[WebhookOutput]:
     """What sends each bed's alarms to the webhook; empty where none is configured."""
     if not settings.webhook.url:
         return []
@@ -123,6 +126,16 @@ def webhook_outputs(settings: Settings, clock: Clock) -> list[Output]:
 
     folder = state_folder(settings.engine.state_dir) / "run"
     return [WebhookOutput(bed=bed.name, settings=settings.webhook, folder=folder, clock=clock) for bed in settings.bed]
+
+
+def metrics_outputs(settings: Settings, clock: Clock) -> list[MetricsOutput]:
+    """What answers Prometheus; empty where no port is configured."""
+    if not settings.metrics.port:
+        return []
+    from monitor.outputs.metrics import MetricsOutput
+
+    version = importlib.metadata.version("pain-monitor")
+    return [MetricsOutput(beds=settings.bed, settings=settings.metrics, clock=clock, version=version)]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

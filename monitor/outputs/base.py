@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from monitor.types import Event
@@ -34,6 +35,22 @@ class Output(Protocol):
     def close(self) -> None:
         """Release everything. May be called twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """How an engine stands by itself, beside its beds: for an output that tells it."""
+
+    waiting: Mapping[str, int]
+    """By queue: `pipeline`, `store`, and one an output."""
+    dropped: Mapping[str, int]
+    """By source: chunks; by output: lists of events."""
+    failures: Mapping[str, int]
+    """By source or output: how often it was opened anew."""
+    lost_records: Mapping[str, int]
+    """By bed: records of its session that could not be written."""
+    pipeline_age_s: float
+    """Seconds since the pipeline's last sign of life."""
 
 
 class CallbackOutput:
@@ -80,6 +97,11 @@ class OutputThread:
     def name(self) -> str:
         """Name of the output."""
         return self._output.name
+
+    @property
+    def waiting(self) -> int:
+        """Lists of events that wait."""
+        return self._queue.qsize()
 
     def start(self) -> None:
         """Start the thread; it opens the output."""

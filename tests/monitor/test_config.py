@@ -17,6 +17,7 @@ from monitor.config import (
     EngineSettings,
     LogSettings,
     LslSettings,
+    MetricsSettings,
     MqttSettings,
     Settings,
     StreamSettings,
@@ -30,6 +31,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "lsl": LslSettings,
     "mqtt": MqttSettings,
     "webhook": WebhookSettings,
+    "metrics": MetricsSettings,
     "log": LogSettings,
     "bed": BedSettings,
     "bed.alarm": AlarmSettings,
@@ -142,7 +144,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     }
     assert "did you mean 'record'?" in found["engine.recrod"]
     assert "did you mean 'unit'?" in found["bed[0].stream[1].unti"]
-    assert "one of engine, lsl, mqtt, webhook, log, bed" in found["bogus"]
+    assert "one of engine, lsl, mqtt, webhook, metrics, log, bed" in found["bogus"]
     assert "16" in found["engine.queue_chunks"]
     assert "'30'" in found["lsl.buffer_s"]
     assert "'measured'" in found["bed[0].stream[0].rate_hz"]
