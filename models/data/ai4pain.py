@@ -95,7 +95,8 @@ _YEARS: Final[Mapping[str, _Year]] = MappingProxyType(
     }
 )
 _BASELINE_CUTS_2026: Final = 6
-"""Baseline_1 to _6 come from the baseline before any stimulus, the others from rests."""
+"""Six of the twelve Baseline cuts come from the baseline before any stimulus, six from rests between stimuli; that the
+first six by number are those of the baseline is a reading [inf], since the names do not tell."""
 
 _REFUSED_2026: Final = MappingProxyType(
     {"live-stream": "its cuts are taken out of a session whose other parts are not published"}

@@ -48,7 +48,6 @@ _BIDS: Final = re.compile(r"(?:^|_)sub-(?P<subject>[A-Za-z0-9]+)(?:.*?_ses-(?P<s
 _LABELS: Final = "labels.csv"
 _SECONDS: Final = ("start_s", "end_s")
 _UTC: Final = ("start_utc", "end_utc")
-_NO_CLASSES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def open_own(settings: DataSettings) -> DataSet:
         root=root,
         classes=settings.classes,
         sittings=tuple(sittings),
-        refused=_NO_CLASSES,
+        refused={},
         oddities=tuple(oddities),
     )
 
@@ -233,13 +232,18 @@ def _read(
         except SourceError as error:
             oddities.append(Oddity(level="warning", code="unit", where=error.where, what=error.what, todo=error.todo))
             continue
-        if signal.candidate.gain is not None and column.name not in settings.units:
-            gain, offset = signal.candidate.gain, signal.candidate.offset
+        own_gain = signal.candidate.gain
+        if own_gain is not None and column.modality == signal.candidate.modality and column.name not in settings.units:
+            gain, offset = own_gain, signal.candidate.offset
         channels.append(channel)
         tracks[channel.name] = _track(signal, gain, offset)
     if not channels:
+        there = ", ".join(signal.candidate.channel or signal.candidate.name for signal in recording.signals) or "none"
+        reasons = "".join(f"; {oddity.what}" for oddity in oddities if oddity.level == "warning")
         raise SourceError(
-            "no signal of it can be used", where=str(recording.path), todo="State modalities and units in [data]"
+            f"no signal of it can be used; there are {there}{reasons}",
+            where=str(recording.path),
+            todo='Say what they are: data.channels = {"name" = "EDA"}, data.units = {"name" = "uS"}',
         )
     ratings = tuple(
         Rating(t=t, value=float(match[1])) for t, text in recording.markers if (match := _NRS.search(text)) is not None
@@ -256,8 +260,15 @@ def _read(
         trials=tuple(sorted(trials, key=lambda trial: trial.start_s)),
         ratings=ratings,
         oddities=tuple(oddities),
-        facts={"utc_start": recording.utc_start} if recording.utc_start else {},
+        facts=_facts(recording, trials),
     )
+
+
+def _facts(recording: Recording, trials: Sequence[Trial]) -> dict[str, float]:
+    facts = {"utc_start": recording.utc_start} if recording.utc_start else {}
+    if painful := [trial.start_s for trial in trials if trial.label]:
+        facts["first_stimulus_s"] = min(painful)
+    return facts
 
 
 def _columns(recording: Recording, settings: DataSettings, oddities: list[Oddity]) -> Iterator[tuple[Signal, Column]]:
@@ -269,13 +280,14 @@ def _columns(recording: Recording, settings: DataSettings, oddities: list[Oddity
         base = candidate.channel or candidate.name
         names[base] = names.get(base, 0) + 1
         name = base if names[base] == 1 else f"{base}#{names[base]}"
-        modality = guesses.get(candidate.key, "")
+        modality = settings.channels.get(name, guesses.get(candidate.key, ""))
         asked = name in settings.signals if settings.signals else modality in (settings.modalities or MODALITY_UNITS)
         if not asked or not len(signal.samples):
             continue
         rate_hz = candidate.rate_hz or _measured_rate(signal)
         # What states its own gain is in the modality's unit after it.
-        unit = MODALITY_UNITS.get(modality) if candidate.gain is not None else candidate.unit
+        own_gain = candidate.gain is not None and modality == candidate.modality
+        unit = MODALITY_UNITS.get(modality) if own_gain else candidate.unit
         unit = settings.units.get(name, unit or "")
         if not rate_hz or not unit:
             lacking = "rate" if not rate_hz else "unit"

@@ -104,7 +104,7 @@ def open_painmonit(settings: DataSettings) -> DataSet:
         root=root,
         classes=PMED_CLASSES if pmed else PMCD_CLASSES,
         sittings=tuple(sittings),
-        refused=_REFUSED,
+        refused=dict(_REFUSED),
         oddities=tuple(oddities),
     )
 

@@ -22,6 +22,7 @@ OWN: Final = ("e4", "xdf", "sessions")
 _BELONGS: Final = {
     "version": ("biovid-a", "biovid-b", "biovid-c"),
     "rest": ("ai4pain-2025",),
+    "channels": OWN,
     "labels": OWN,
     "classes": OWN,
     "nrs_cuts": OWN,
@@ -55,6 +56,8 @@ class DataSettings(BaseModel):
     """BioVid: biosignals_raw or biosignals_filtered. Only raw ones may become a bundle."""
     rest: Literal["no-pain", "unlabelled"] = "no-pain"
     """AI4PAIN 2025: what the REST columns count as; published work differs."""
+    channels: dict[str, str] = {}
+    """E4, XDF, sessions: modality of a signal whose name does not tell: {"Ch 3" = "EDA"}."""
     labels: str = ""
     """E4, XDF, sessions: a CSV of spans with their class, see docs/data.md; empty: labels.csv in the folder, if any."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=11)] = ("none", "mild", "moderate", "severe")
@@ -118,6 +121,11 @@ def contradictions(data: DataSettings, base: Path) -> list[Problem]:
             problems.append(
                 Problem(f"data.modalities[{number}]", f"'{modality}' is none", f"one of {', '.join(MODALITY_UNITS)}")
             )
+    problems += [
+        Problem(f"data.channels.{name}", f"'{modality}' is none", f"one of {', '.join(MODALITY_UNITS)}")
+        for name, modality in data.channels.items()
+        if modality not in MODALITY_UNITS
+    ]
     problems += [
         Problem(f"data.{name}", "something is listed twice")
         for name in ("modalities", "signals", "subjects")

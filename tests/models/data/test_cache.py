@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import stat
 import tracemalloc
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from models.data.catalogue import open_data
 from models.data.recorded import Channel, Oddity, Rating, Sitting, SittingFiles, Stretch, Track, Trial
 from models.data.settings import DataSettings
 from monitor.errors import SourceError
-from tests.helpers.pain_data import write_biovid
+from tests.helpers.pain_data import AI4PAIN_SIGNALS, write_ai4pain, write_biovid, write_pmcd
 
 EDA = Channel(name="eda", modality="EDA", unit="uS", rate_hz=4.0)
 ECG = Channel(name="ecg", modality="ECG", unit="mV", rate_hz=100.0)
@@ -190,6 +191,23 @@ def test_a_cache_that_cannot_be_made_is_the_configurations_fault(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match="the cache cannot be made"):
         Cache(tmp_path / "file" / "cache", {})
+
+
+@pytest.mark.parametrize("kind", ["biovid-a", "ai4pain-2026", "pmcd", "e4"])
+def test_a_data_set_can_be_handed_to_another_process(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "data"
+    if kind == "biovid-a":
+        write_biovid(root, per_class=1, rows=10)
+    elif kind == "ai4pain-2026":
+        write_ai4pain(root, "train", "1", {"1_ARM_1": 20}, signals=AI4PAIN_SIGNALS)
+    elif kind == "pmcd":
+        write_pmcd(root, labels={}, seconds=1.0, run_up_s=1.0)
+    else:
+        (root / "anna").mkdir(parents=True)
+        (root / "anna" / "EDA.csv").write_text("1700000000\n4\n1.0\n2.0\n")
+    data = open_data(DataSettings(kind=kind, path=str(root), cache=str(tmp_path / "cache")))
+    there = pickle.loads(pickle.dumps(data))
+    assert [sitting.digest for sitting in there] == [sitting.digest for sitting in data]
 
 
 def test_memory_is_that_of_one_subject_however_many_there_are(tmp_path: Path) -> None:

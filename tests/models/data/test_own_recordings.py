@@ -179,6 +179,20 @@ def test_xdf_files_by_their_bids_names_with_scores_among_the_markers(tmp_path: P
     assert [c.name for c in again.channels] == ["EDA", "EMG"]
 
 
+def test_a_signal_whose_name_tells_nothing_is_what_the_configuration_says(tmp_path: Path) -> None:
+    root = tmp_path / "xdf"
+    root.mkdir()
+    stream = XdfStream(number=1, name="amp", rate_hz=4.0, labels=("Ch 3",), units=("nS",))
+    samples = stream.samples((50.0 + np.arange(40) / 4).tolist(), np.full((40, 1), 3000.0))
+    (root / "anna.xdf").write_bytes(file_header() + stream.header() + samples)
+    damaged = next(oddity for oddity in survey(opened(root, "xdf")).oddities if oddity.code == "damaged")
+    assert "there are Ch 3" in damaged.what
+    assert "data.channels" in damaged.todo
+    (sitting,) = opened(root, "xdf", channels={"Ch 3": "EDA"})
+    assert [(c.name, c.modality, c.unit) for c in sitting.channels] == [("Ch 3", "EDA", "uS")]
+    np.testing.assert_allclose(sitting.stretches[0].tracks["Ch 3"].samples, 3.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["e4", "xdf", "sessions"])
 def test_an_empty_folder_is_refused(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "nothing"
