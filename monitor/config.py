@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -307,15 +307,13 @@ def _mqtt_contradictions(mqtt: MqttSettings) -> list[Problem]:
 def _webhook_contradictions(webhook: WebhookSettings) -> list[Problem]:
     if not webhook.url:
         return []
-    url = urlsplit(webhook.url)
-    try:
-        host, _ = url.hostname or "", url.port
-    except ValueError as error:
-        return [Problem("webhook.url", str(error), "https://host:port/path")]
+    parts = re.fullmatch(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^:/?\[\]]+)(?::(\d{1,5}))?(?:[/?].*)?", webhook.url)
+    if parts is None or not 0 < int(parts[3] or 1) < 65_536:
+        return [Problem("webhook.url", "this is no address", "https://host:port/path")]
     problems = []
-    if url.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
+    if parts[1] == "http" and parts[2] not in ("localhost", "127.0.0.1", "[::1]"):
         problems.append(Problem("webhook.url", "http is readable on its way to another machine", "https://"))
-    if url.scheme == "http" and webhook.ca_file:
+    if parts[1] == "http" and webhook.ca_file:
         problems.append(Problem("webhook.ca_file", "over http nothing is verified with it", "use https://"))
     return problems
 
