@@ -60,7 +60,7 @@ class StreamSettings(_Settings):
 
 
 class AlarmSettings(_Settings):
-    """Limits of the first alarm, on the fast index; unvalidated. `[bed.alarm]`."""
+    """Limits and delays of the alarms, on the fast index; unvalidated. `[bed.alarm]`."""
 
     moderate_on: Annotated[float, Field(ge=20, le=95)] = 50.0
     """Index at or above which moderate pain counts as present (priority low)."""
@@ -82,6 +82,30 @@ class AlarmSettings(_Settings):
     """Seconds without any sample before the technical alarm `no_data`."""
     unscorable_after_s: Annotated[float, Field(ge=1, le=600)] = 30.0
     """Stream time without a score before the technical alarm `unscorable`."""
+    fault_after_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """Stream time for which a fault (sensor off, clock, model, calibration) must last before its technical alarm."""
+    stale_after_s: Annotated[float, Field(ge=2, le=120)] = 10.0
+    """Seconds without a decided window, though data come, before the technical alarm `stale`; at least two hops."""
+    uncertain_above: Annotated[float, Field(ge=0.5, le=1)] = 1.0
+    """Entropy of the class probabilities, 1 = all alike, above which the model is uncertain; at 1 it never is."""
+    uncertain_after_s: Annotated[float, Field(ge=0, le=600)] = 30.0
+    """Stream time above it before the technical alarm `uncertain`."""
+    heart_rate_on: Annotated[float, Field(ge=60, le=240)] | None = None
+    """Heart rate in 1/min at or above which the plain comparator alarms (priority low); left out, it never does."""
+    heart_rate_off: Annotated[float, Field(ge=40, le=240)] | None = None
+    """Heart rate below which that alarm ends; left out, 15 below heart_rate_on."""
+    heart_rate_after_s: Annotated[float, Field(ge=0, le=120)] = 60.0
+    """Stream time above the limit before that alarm."""
+    latch_medium: bool = True
+    """Medium physiological alarms stay until acknowledged; nobody at the bedside can change this."""
+    rejoin_s: Annotated[float, Field(ge=0, le=600)] = 120.0
+    """An alarm that returns within so many seconds joins the last one: the same id, counted, and no new sound."""
+    reminder_s: Literal[0, 120, 180] = 180
+    """Seconds after which an acknowledged alarm that is still there is heard again, once; 0: never."""
+    audio_pause_s: Annotated[float, Field(ge=0, le=300)] = 120.0
+    """Longest pause of alarm sounds, and the usual one; 0: there is none."""
+    suspend_s: Annotated[float, Field(ge=0, le=300)] = 300.0
+    """Longest suspension of pain alarms during a procedure, and the usual one; 0: there is none."""
 
 
 class BedSettings(_Settings):
@@ -285,7 +309,7 @@ def contradictions(settings: Settings) -> list[Problem]:
             problems.append(Problem(f"{key}.name", f"bed[{names[bed.name]}] is called '{bed.name}' already"))
         names.setdefault(bed.name, number)
         problems += _bed_contradictions(bed, key)
-        problems += _alarm_contradictions(bed.alarm, f"{key}.alarm")
+        problems += alarm_contradictions(bed.alarm, f"{key}.alarm")
         for position, stream in enumerate(bed.stream):
             problems += _stream_contradictions(stream, f"{key}.stream[{position}]")
             if stream.source == "mqtt" and not settings.mqtt.host:
@@ -351,7 +375,8 @@ def _bed_contradictions(bed: BedSettings, key: str) -> list[Problem]:
     return problems
 
 
-def _alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
+def alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
+    """What is wrong between alarm settings that are each right by themselves; `key` names their table."""
     problems = []
     for level in ("moderate", "severe"):
         on, off = getattr(alarm, f"{level}_on"), getattr(alarm, f"{level}_off")
@@ -359,6 +384,11 @@ def _alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
             problems.append(
                 Problem(f"{key}.{level}_off", f"{off:g} is not below {level}_on = {on:g}", "an alarm would flap")
             )
+    if alarm.heart_rate_off is not None and (
+        alarm.heart_rate_on is None or alarm.heart_rate_off >= alarm.heart_rate_on
+    ):
+        what = "there is no higher heart_rate_on"
+        problems.append(Problem(f"{key}.heart_rate_off", what, "set heart_rate_on above it, or drop it"))
     if alarm.severe_on < alarm.moderate_on:
         problems.append(
             Problem(f"{key}.severe_on", f"{alarm.severe_on:g} is below moderate_on = {alarm.moderate_on:g}")

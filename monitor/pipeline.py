@@ -150,7 +150,7 @@ class Pipeline:
         self._watermark.tick(now)
         events = self._take_over(now)
         self._decide(events)
-        events.extend(self._alarm.on_silence(now, self._watermark.last_arrival, now - self._grid.origin))
+        events.extend(self._alarm.on_tick(now, self._watermark.last_arrival, now - self._grid.origin))
         return events
 
     def command(self, command: Command) -> list[Event]:
@@ -158,8 +158,9 @@ class Pipeline:
 
         Args:
             command: marker {kind, text}; nrs {value, text}; recalibrate {}; calibrate_span {start, end};
-                restore_calibration {baseline}; acknowledge {condition}; choose_bundle {bundle}, which is preferred to
-                all others from now on.
+                restore_calibration {baseline}; acknowledge {condition}; audio_pause {seconds}; suspend {minutes,
+                reason}; resume {}; limits {name: value}; technical {name, present, causes}, which the engine alone
+                says; choose_bundle {bundle}, which is preferred to all others from now on.
 
         Raises:
             ValueError: If the action is unknown or its arguments do not fit; nothing has changed then.
@@ -188,6 +189,19 @@ class Pipeline:
                 return [self._calibration.event(self._plan_keys(), command.at)]
             case "acknowledge":
                 return list(self._alarm.acknowledge(str(args["condition"]), command.actor, command.at))
+            case "audio_pause":
+                return list(self._alarm.audio_pause(args.get("seconds"), command.actor, command.at))
+            case "suspend":
+                reason = str(args.get("reason", ""))
+                return list(self._alarm.suspend(args.get("minutes"), reason, command.actor, command.at))
+            case "resume":
+                return list(self._alarm.resume(command.actor, command.at))
+            case "limits":
+                changes = {name: value for name, value in args.items() if value is not None}
+                return list(self._alarm.limit(changes, command.actor, command.at))
+            case "technical":
+                name, present, causes = str(args["name"]), bool(args["present"]), tuple(args.get("causes", ()))
+                return list(self._alarm.technical(name, present=present, at=command.at, causes=causes))
             case "choose_bundle":
                 self._prefer(str(args["bundle"]))
                 return []
@@ -358,7 +372,8 @@ class Pipeline:
         score = self._score(k, t_rel, position, prepared[position])
         index = self._index.update(score)
         events.extend((score, index))
-        events.extend(self._alarm.on_index(index, score))
+        watched = {item.modality: item for inputs in reversed(prepared) for item in inputs.quality}
+        events.extend(self._alarm.on_index(index, score, tuple(watched.values())))
         self._calibrate(assessment, t_rel, events)
 
     def _score(self, k: int, t_rel: float, position: int, item: WindowInputs) -> Score:

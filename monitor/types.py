@@ -274,6 +274,10 @@ class PainIndex:
     """Drawn hollow, and pain alarms off: not calibrated to this subject."""
 
 
+ALARM_RULES: Final = "2"
+"""Version of the alarm rules, kept in every session: by other rules other alarms may come of the same log."""
+
+
 class AlarmKind(StrEnum):
     """The two chains of clinical.md A1."""
 
@@ -298,9 +302,17 @@ class Presence(StrEnum):
     ACK = "ack"
 
 
+class Activation(StrEnum):
+    """FHIR/SDC activation of an alarm's signals (clinical.md A2)."""
+
+    ON = "on"
+    OFF = "off"
+    PAUSED = "paused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmEvent:
-    """One transition of one alarm condition."""
+    """One transition of one alarm condition, or of its signals."""
 
     bed: str
     condition: str
@@ -320,6 +332,40 @@ class AlarmEvent:
     index: float | None
     bundle: str
     causes: tuple[str, ...] = ()
+    before: Presence = Presence.OFF
+    """Presence until this transition."""
+    actor: str = ""
+    """Who brought it about; empty where nobody did."""
+    audio: Activation = Activation.ON
+    """Whether it is to be heard from now on; with `reminder`, once."""
+    visual: Activation = Activation.ON
+    """Whether it is to be shown; `paused` while pain alarms are suspended."""
+    count: int = 1
+    """How often the condition has come under this id."""
+    reminder: int = 0
+    """Which reminder of a condition that was acknowledged and is still there; 0 for any other transition."""
+    hard: bool = False
+    """A technical condition without which there is neither index nor pain alarm; else it only warns."""
+    limit: float | None = None
+    """Limit in force, in index points or in the comparator's unit; None for technical conditions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmAction:
+    """Alarms are signalled or limited otherwise from now on: an operator asked for it, or its time was over."""
+
+    bed: str
+    t: float
+    """Stream clock."""
+    t_rel: float
+    action: str
+    """audio_pause, suspend, resume, limits; with an empty `actor` it ended by itself."""
+    actor: str
+    before: Mapping[str, Any]
+    """What stood before, by name: `audio`, `audio_until`, `pain`, `pain_until`, or alarm settings."""
+    after: Mapping[str, Any]
+    """What stands now, under the same names."""
+    text: str
 
 
 class StreamEventKind(StrEnum):
@@ -398,11 +444,13 @@ class Command:
     """Something that an operator asks of a bed's pipeline."""
 
     action: str
-    """marker, nrs, recalibrate, restore_calibration."""
+    """See `monitor.pipeline.Pipeline.command`."""
     at: float
     """Stream clock."""
     actor: str
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event: TypeAlias = StreamEvent | WindowsSkipped | CalibrationEvent | Score | PainIndex | AlarmEvent | Marker
+Event: TypeAlias = (
+    StreamEvent | WindowsSkipped | CalibrationEvent | Score | PainIndex | AlarmEvent | AlarmAction | Marker
+)

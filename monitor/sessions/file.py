@@ -21,7 +21,7 @@ from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
 from monitor.errors import SessionError
 from monitor.sessions.rows import APPLICATION_ID, SCHEMA_VERSION, schema
-from monitor.types import Provenance
+from monitor.types import ALARM_RULES, Provenance
 
 NOTICE: Final = "Research use only. The models were trained on simulated patients. Not a medical device."
 """Stands in every session and everything made from one."""
@@ -60,8 +60,8 @@ def list_sessions(state_dir: Path, bed: str | None = None) -> list[Path]:
 
 
 def current_versions() -> dict[str, str]:
-    """Versions of everything that a score's bits depend on."""
-    found = {"python": platform.python_version()}
+    """Versions of everything that a score's bits, or an alarm, depend on."""
+    found = {"python": platform.python_version(), "alarm rules": ALARM_RULES}
     for name in ("pain-monitor", "numpy", "scipy", "onnxruntime"):
         try:
             found[name] = metadata.version(name)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ from monitor.sessions.rows import (
     decode_stamps,
 )
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     Chunk,
@@ -50,7 +51,10 @@ from monitor.types import (
     WindowsSkipped,
 )
 
-_E = TypeVar("_E", Score, PainIndex, AlarmEvent, StreamEvent, CalibrationEvent, WindowsSkipped, Marker)
+_ADDED_TABLES: Final = frozenset({"alarm_action"})
+"""Tables that came after the first version of the schema: a session without them is whole."""
+
+_E = TypeVar("_E", Score, PainIndex, AlarmEvent, AlarmAction, StreamEvent, CalibrationEvent, WindowsSkipped, Marker)
 
 _CHUNK_COLUMNS = (
     "c.seq, s.key, c.n, c.channels, c.t_first, c.rate, c.residuals, c.packing, c.samples, "
@@ -85,6 +89,7 @@ class SessionReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._absent: set[str] = set()  # tables that the version which wrote this file did not have
         self._connection = _open(path)
         try:
             with self._reading():
@@ -173,6 +178,7 @@ class SessionReader:
     def last_seq(self) -> int:
         """Number of the last committed record; 0 where there is none."""
         tables = ("stream", "chunk", "command", "tick", "recording_gap", *EVENT_TABLES.values())
+        tables = tuple(table for table in tables if table not in self._absent)
         query = "SELECT max(m) FROM (" + " UNION ALL ".join(f'SELECT max(seq) AS m FROM "{t}"' for t in tables) + ")"
         with self._reading():
             return int(self._connection.execute(query).fetchone()[0] or 0)
@@ -240,6 +246,8 @@ class SessionReader:
 
     def _records(self, table: str, cls: type[Any], *, after: int, through: int, wrap: Any = None) -> Iterator[Entry]:
         """Rows of one table as entries. Columns that this file does not have yet take their field's default."""
+        if table in self._absent:
+            return
         with self._reading():
             present = [row[1] for row in self._connection.execute(f'PRAGMA table_info("{table}")')]
             cursor = self._connection.execute(
@@ -324,6 +332,9 @@ class SessionReader:
         tables = {"stream": StreamInfo, "command": Command, "tick": Tick, "recording_gap": RecordingGap}
         for table, cls in (*tables.items(), *((name, cls) for cls, name in EVENT_TABLES.items())):
             present = {row[1] for row in self._connection.execute(f'PRAGMA table_info("{table}")')}
+            if not present and table in _ADDED_TABLES:
+                self._absent.add(table)
+                continue
             missing = [c.name for c in columns(cls) if c.name not in present and c.default is MISSING]
             if missing:
                 raise SessionError(

@@ -26,6 +26,7 @@ import numpy as np
 
 from monitor.types import (
     STAMP_TICK,
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     Chunk,
@@ -53,6 +54,7 @@ EVENT_TABLES: Final[Mapping[type[Event], str]] = types.MappingProxyType(
         Score: "score",
         PainIndex: "pain_index",
         AlarmEvent: "alarm",
+        AlarmAction: "alarm_action",
         StreamEvent: "stream_event",
         CalibrationEvent: "calibration",
         WindowsSkipped: "windows_skipped",

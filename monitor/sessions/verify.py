@@ -22,6 +22,7 @@ from monitor.sessions.file import StoredBundle, current_versions
 from monitor.sessions.reader import SessionReader
 from monitor.sessions.rows import Entry, RecordingGap, StreamOpened, Tick
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     Chunk,
@@ -117,6 +118,7 @@ _PLURAL: Final[Mapping[str, str]] = {
     "Score": "scores",
     "PainIndex": "indices",
     "AlarmEvent": "alarm transitions",
+    "AlarmAction": "actions on alarms",
     "StreamEvent": "stream events",
     "CalibrationEvent": "calibration events",
     "WindowsSkipped": "ranges of skipped windows",
@@ -326,6 +328,8 @@ def _identity(event: Any) -> tuple[object, ...]:
             return (event.epoch, event.k)
         case AlarmEvent():
             return (event.condition, event.presence)
+        case AlarmAction():
+            return (event.action, event.actor)
         case StreamEvent():
             return (event.stream, event.kind)
         case WindowsSkipped():
@@ -342,6 +346,8 @@ def _name(event: Any) -> str:
             return f"the index after window {event.k} (t = {event.t_rel:g} s, epoch {event.epoch})"
         case AlarmEvent():
             return f"the alarm {event.condition} {event.presence} at {event.t_rel:g} s"
+        case AlarmAction():
+            return f"the action {event.action} on alarms at {event.t_rel:g} s"
         case StreamEvent():
             return f"the event {event.kind} of stream {event.stream} at {event.t:.3f} s on the stream clock"
         case CalibrationEvent():

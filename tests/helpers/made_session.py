@@ -13,6 +13,7 @@ from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec,
 from monitor.config import BedSettings
 from monitor.sessions.store import SessionMeta, SessionWriter, StoredBundle
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     AlarmKind,
     CalibrationEvent,
@@ -194,6 +195,16 @@ def one_event_of_each_kind() -> list[Event]:
         made_index(2, withheld="half_empty"),
         made_alarm(3.0),
         made_alarm(4.0, Presence.OFF, index=None, causes=()),
+        AlarmAction(
+            bed="bed1",
+            t=4.5,
+            t_rel=4.5,
+            action="audio_pause",
+            actor="nurse",
+            before={"audio": "on", "audio_until": None},
+            after={"audio": "paused", "audio_until": 124.5},
+            text="Alarm sounds paused for 120 s by nurse",
+        ),
         StreamEvent(bed="bed1", stream="lsl:eda:0", kind=StreamEventKind.GAP, t=5.0, seconds=1.75, detail="7 samples"),
         CalibrationEvent(
             bed="bed1",

@@ -35,7 +35,7 @@ from monitor.sessions.rows import (
     encode_stamps,
 )
 from monitor.sessions.store import list_sessions, session_path, state_folder
-from monitor.types import STAMP_TICK, Chunk, Command, Event, Provenance, Score, snap
+from monitor.types import STAMP_TICK, AlarmAction, AlarmEvent, Chunk, Command, Event, Provenance, Score, snap
 from tests.helpers.made_session import (
     made_chunk,
     made_info,
@@ -183,6 +183,25 @@ def test_the_log_comes_back_in_its_order_and_equal(tmp_path: Path) -> None:
         for kind in EVENT_TABLES:
             found = [entry.item for entry in entries if type(entry.item) is kind]
             assert list(map(repr, reader.events(kind))) == list(map(repr, found))
+
+
+def test_a_session_from_before_alarm_actions_and_signals_is_read(tmp_path: Path) -> None:
+    writer = made_writer(tmp_path / "a.session.db")
+    events = one_event_of_each_kind()
+    writer.events(events)
+    writer.close()
+    with sqlite3.connect(writer.path) as connection:
+        connection.execute("DROP TABLE alarm_action")
+        for column in ("before", "actor", "audio", "visual", "count", "reminder", "hard", '"limit"'):
+            connection.execute(f"ALTER TABLE alarm DROP COLUMN {column}")
+    connection.close()
+    with SessionReader(writer.path) as reader:
+        assert reader.last_seq() == len(events)
+        assert [type(entry.item) for entry in reader.entries()] == [
+            type(event) for event in events if not isinstance(event, AlarmAction)
+        ]
+        assert list(reader.events(AlarmAction)) == []
+        assert list(reader.events(AlarmEvent)) == [event for event in events if isinstance(event, AlarmEvent)]
 
 
 def test_scores_are_bit_exact(tmp_path: Path) -> None:

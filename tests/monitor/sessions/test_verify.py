@@ -205,6 +205,7 @@ def test_a_session_that_was_cut_off_verifies_up_to_any_record(recorded: Path, tm
         "score",
         "pain_index",
         "alarm",
+        "alarm_action",
         "stream_event",
         "calibration",
         "marker",

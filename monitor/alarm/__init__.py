@@ -1,0 +1,41 @@
+"""The alarms of one bed: conditions, their signals and limits, as one pure state machine; see `AlarmManager`."""
+
+from monitor.alarm.conditions import (
+    BROKER_LOST,
+    CALIBRATION_REQUIRED,
+    CLOCK_FAULT,
+    HEART_RATE,
+    MODEL_FAULT,
+    NO_DATA,
+    PAIN_MODERATE,
+    PAIN_SEVERE,
+    SELF_CHECK_MISSED,
+    SENSOR_OFF,
+    STALE,
+    STORE_FULL,
+    UNCERTAIN,
+    UNSCORABLE,
+)
+from monitor.alarm.levels import TECHNICAL_CLEAR_S
+from monitor.alarm.manager import REPORTED, STARTUP_GRACE_S, AlarmManager
+
+__all__ = [
+    "BROKER_LOST",
+    "CALIBRATION_REQUIRED",
+    "CLOCK_FAULT",
+    "HEART_RATE",
+    "MODEL_FAULT",
+    "NO_DATA",
+    "PAIN_MODERATE",
+    "PAIN_SEVERE",
+    "REPORTED",
+    "SELF_CHECK_MISSED",
+    "SENSOR_OFF",
+    "STALE",
+    "STARTUP_GRACE_S",
+    "STORE_FULL",
+    "TECHNICAL_CLEAR_S",
+    "UNCERTAIN",
+    "UNSCORABLE",
+    "AlarmManager",
+]

@@ -1,0 +1,101 @@
+"""Technical faults that a window shows: a sensor, a clock, the model, the calibration, or a model that is uncertain."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from monitor.alarm.conditions import (
+    CALIBRATION_REQUIRED,
+    CLOCK_FAULT,
+    MODEL_FAULT,
+    SENSOR_OFF,
+    UNCERTAIN,
+    Moment,
+)
+from monitor.alarm.levels import Fault
+from monitor.config import AlarmSettings
+from monitor.types import AlarmEvent, CalibrationState, Quality, Reason, Score
+
+_LOST: Final = frozenset({Reason.NO_DATA, Reason.LATE, Reason.FLAT, Reason.SATURATED})
+"""What the signal of a sensor looks like that has come off, or no longer reaches us."""
+
+
+class WindowFaults:
+    """Follows the faults of one bed's windows.
+
+    Args:
+        fault: Makes one, from its name and the seconds for which it must last.
+        settings: Delays.
+    """
+
+    def __init__(self, fault: Callable[[str, float], Fault], settings: AlarmSettings) -> None:
+        self._sensor_off = fault(SENSOR_OFF, settings.fault_after_s)
+        self._clock = fault(CLOCK_FAULT, settings.fault_after_s)
+        self._model = fault(MODEL_FAULT, settings.fault_after_s)
+        self._calibration = fault(CALIBRATION_REQUIRED, settings.fault_after_s)
+        self._uncertain = fault(UNCERTAIN, settings.uncertain_after_s)
+        self._uncertain_above = settings.uncertain_above
+        self._worn: set[str] = set()  # modalities that have been usable once: before that a sensor is only prompted for
+        self.all: Final = (self._sensor_off, self._clock, self._model, self._calibration, self._uncertain)
+
+    def see(
+        self, score: Score, quality: Sequence[Quality], dt: float, moment: Moment, *, silent: bool
+    ) -> list[AlarmEvent]:
+        """Take one window.
+
+        Args:
+            score: What came of it.
+            quality: Of every modality that is watched.
+            dt: Stream time since the window before it.
+            moment: Its end.
+            silent: No data come at all, and an alarm says so: then no sensor is off by itself.
+        """
+        self._worn.update(item.modality for item in quality if item.usable)
+        bad = [item for item in quality if not item.usable]
+        lost = {} if silent else _by_modality([item for item in bad if item.modality in self._worn], _LOST)
+        failed = {MODEL_FAULT: (MODEL_FAULT,)} if Reason.MODEL_FAULT.value in score.absent else {}
+        required = score.calibration_state is CalibrationState.REQUIRED
+        uncertain = _entropy(score.probabilities) > self._uncertain_above
+        events: list[AlarmEvent] = []
+        for fault, sources in (
+            (self._sensor_off, lost),
+            (self._clock, _by_modality(bad, frozenset({Reason.CLOCK_FAULT}))),
+            (self._model, failed),
+            (self._calibration, {CALIBRATION_REQUIRED: (score.calibration_state.value,)} if required else {}),
+            (self._uncertain, {UNCERTAIN: (UNCERTAIN,)} if uncertain else {}),
+        ):
+            causes = tuple(cause for found in sources.values() for cause in found)
+            events += fault.see(frozenset(sources), dt, dataclasses.replace(moment, causes=causes))
+        return events
+
+    def silence(self, moment: Moment) -> list[AlarmEvent]:
+        """Take note that no data come at all, which is another alarm."""
+        return self._sensor_off.drop(moment, "No data come at all")
+
+    def explain(self, absent: Sequence[str]) -> bool:
+        """Whether the alarms that are there already say why a window has no score."""
+        told: set[str] = set()
+        for fault in (self._sensor_off, self._clock, self._model):
+            if fault.condition.holds and fault.condition.last is not None:
+                told.update(fault.condition.last.causes)
+        return bool(absent) and set(absent) <= told
+
+
+def _by_modality(quality: Sequence[Quality], reasons: frozenset[Reason]) -> Mapping[str, tuple[str, ...]]:
+    """Causes such as `EDA:flat` by modality, of those that have one of these reasons."""
+    found = {
+        item.modality: tuple(f"{item.modality}:{reason}" for reason in item.reasons if reason in reasons)
+        for item in quality
+    }
+    return {modality: causes for modality, causes in found.items() if causes}
+
+
+def _entropy(probabilities: Sequence[float] | None) -> float:
+    """Entropy of class probabilities as a share of its greatest possible value; 0 where there are none."""
+    if probabilities is None or len(probabilities) < 2:
+        return 0.0
+    total = -sum(p * math.log(p) for p in probabilities if p > 0)
+    return min(1.0, total / math.log(len(probabilities)))

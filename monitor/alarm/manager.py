@@ -1,0 +1,505 @@
+"""The alarm manager of one bed: two chains, physiological and technical, as a pure state machine.
+
+All timers run in stream time: seconds between window ends (or between ticks, for silence, pauses and reminders), never
+a count of windows, so neither the hop nor the speed of a replay shifts an alarm. Rules (A1-A19 of clinical.md):
+
+* Persistence (A5): pain is announced after the fast index has stayed at or above its limit for the set time.
+* Hysteresis (A6): a pain alarm ends once the index has stayed below its lower limit for the set time. Nothing in
+  between changes anything.
+* A window that says nothing about pain (no score, index withheld after a change of bundle, not calibrated to this
+  subject) freezes both timers; after `freeze_s` of nothing else they are reset, a pain alarm that is present ends,
+  because nobody can know whether it still holds, and where scores are lacking a technical alarm takes its place (A7).
+* Latching (A11): medium physiological alarms stay until acknowledged; low and technical ones do not latch.
+* An alarm that returns soon joins the last one, counted and without a new sound (A13); one that was acknowledged, or
+  came back without a sound, is heard again after `reminder_s` (A10).
+* A pause of sounds ends with its time or by a higher priority than it was asked for (A9); a suspension for a procedure
+  holds back pain alarms only (A14). Neither changes presence.
+* Start (A12): before the first sample there is no technical alarm, before its first usable window none about a sensor,
+  and before the first score none for `STARTUP_GRACE_S`, nor for windows that merely start, warm up or calibrate; their
+  reasons are on the screen. A calibration that is under way never counts as a fault, since its countdown is shown too.
+* One cause, one alarm: while no data come at all, no sensor is off by itself; what a present technical alarm explains
+  does not raise `unscorable`.
+
+Pain is never of high priority (A3). Every text asks for reassessment or names a fault; none advises treatment (A19).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from monitor.alarm.conditions import (
+    BROKER_LOST,
+    HEART_RATE,
+    NO_DATA,
+    PAIN_MODERATE,
+    PAIN_SEVERE,
+    SELF_CHECK_MISSED,
+    STALE,
+    STORE_FULL,
+    UNSCORABLE,
+    Bed,
+    Condition,
+    Moment,
+)
+from monitor.alarm.faults import WindowFaults
+from monitor.alarm.levels import TECHNICAL_CLEAR_S, Fault, Level
+from monitor.alarm.limits import changed_limits
+from monitor.alarm.signals import URGENCY, Signals
+from monitor.config import AlarmSettings
+from monitor.types import (
+    AlarmAction,
+    AlarmEvent,
+    AlarmKind,
+    PainIndex,
+    Presence,
+    Priority,
+    Quality,
+    Reason,
+    Score,
+)
+
+AlarmOutput: TypeAlias = AlarmEvent | AlarmAction
+
+STARTUP_GRACE_S: Final = 60.0
+"""Stream time from the first window in which sensors are attached and the slowest filter (RESP) warms up."""
+
+REPORTED: Final = (STORE_FULL, BROKER_LOST, SELF_CHECK_MISSED)
+"""Technical conditions whose cause lies outside the flow: whoever sees it says so with `technical`."""
+
+_HEART_RATE_BAND: Final = 15.0
+_CALIBRATING: Final = frozenset({Reason.NOT_CALIBRATED.value})
+_STARTING: Final = _CALIBRATING | {Reason.STARTING.value, Reason.WARMING_UP.value}
+
+
+def _pain(value: float, limit: float, after_s: float) -> str:
+    return f"Reassess pain: enter a score (index {value:.0f} >= {limit:g} for {after_s:g} s)"
+
+
+def _heart_rate(value: float, limit: float, after_s: float) -> str:
+    return f"Look at the patient: heart rate {value:.0f} >= {limit:g} for {after_s:g} s"
+
+
+class AlarmManager:
+    """Alarm conditions of one bed. Feed it every index and every tick, in order; it returns what changed.
+
+    Args:
+        bed: Name of the bed.
+        settings: Limits and delays.
+        session: Namespace of the event ids: the same session and onset make the same id, also in a replay.
+    """
+
+    def __init__(self, *, bed: str, settings: AlarmSettings, session: uuid.UUID) -> None:
+        self._bed = bed
+        self._settings = settings
+        self._signals = Signals()
+        shared = Bed(name=bed, session=session, rejoin_s=settings.rejoin_s, signals=self._signals)
+        physiological = AlarmKind.PHYSIOLOGICAL
+        severe = Condition(
+            shared, PAIN_SEVERE, kind=physiological, priority=Priority.MEDIUM, latching=settings.latch_medium
+        )
+        self._severe = Level(severe, text=_pain, quantity="Index")
+        self._moderate = Level(Condition(shared, PAIN_MODERATE, kind=physiological), text=_pain, quantity="Index")
+        self._pain = (self._severe, self._moderate)
+        self._heart_rate = Level(
+            Condition(shared, HEART_RATE, kind=physiological), text=_heart_rate, quantity="Heart rate"
+        )
+        self._levels = (*self._pain, self._heart_rate)
+        self._set_limits()
+        self._no_data = Condition(shared, NO_DATA)
+        self._unscorable = Condition(shared, UNSCORABLE)
+
+        def fault(name: str, after_s: float) -> Fault:
+            return Fault(Condition(shared, name), after_s=after_s)
+
+        self._window_faults = WindowFaults(fault, settings)
+        self._stale = fault(STALE, 0.0)
+        self._reported = {name: fault(name, 0.0) for name in REPORTED}
+        self._reports: dict[str, tuple[str, ...]] = dict.fromkeys(REPORTED, ())
+        self._conditions: Mapping[str, Condition] = MappingProxyType(
+            {
+                condition.name: condition
+                for condition in (
+                    *(level.condition for level in self._levels),
+                    *(self._no_data, self._unscorable),
+                    *(item.condition for item in (*self._window_faults.all, self._stale, *self._reported.values())),
+                )
+            }
+        )
+        self._origin = 0.0
+        self._bundle = ""
+        self._epoch: int | None = None
+        self._last_t = 0.0
+        self._running_s = 0.0  # stream time since the first window
+        self._hop_s = 0.0
+        self._decided_at: float | None = None
+        self._ticked_at: float | None = None
+        self._frozen_s = 0.0
+        self._unscored_s = 0.0
+        self._unscored_from = 0.0
+        self._scored_s = 0.0
+        self._scored_before = False
+        self._data_since: float | None = None
+        self._rate_lost_s = 0.0
+
+    @property
+    def settings(self) -> AlarmSettings:
+        """Limits and delays in force."""
+        return self._settings
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def on_index(self, index: PainIndex, score: Score, quality: Sequence[Quality] = ()) -> list[AlarmOutput]:
+        """Take one window.
+
+        Args:
+            index: The index after the window.
+            score: The score of the same window, or why there is none.
+            quality: Of every modality of the bed, where others than the scoring bundle's are watched too.
+
+        Returns:
+            The transitions that followed.
+        """
+        moved = self._epoch is not None and index.epoch != self._epoch
+        dt = 0.0 if moved or self._epoch is None else index.t_end - self._last_t
+        self._epoch, self._last_t = index.epoch, index.t_end
+        self._origin, self._bundle = index.t_end - index.t_rel, index.bundle
+        self._running_s += dt
+        self._hop_s = dt or self._hop_s
+        self._decided_at = score.decided_at
+        if moved:  # across a jump of the clock nobody knows how long anything has lasted
+            for level in self._levels:
+                level.reset()
+        moment = Moment(
+            t=index.t_end,
+            t_rel=index.t_rel,
+            bundle=index.bundle,
+            index=index.fast,
+            causes=tuple(score.absent),
+            scored=not score.absent,
+        )
+        watched = quality or score.quality
+        return [
+            *self._window_faults.see(score, watched, dt, moment, silent=self._no_data.holds),
+            *self._follow_pain(index, score, dt, moment),
+            *self._follow_comparators(watched, dt, moment),
+            *self._follow_scores(score, dt, moment),
+        ]
+
+    def on_tick(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmOutput]:
+        """Let time pass: silence is noticed, pauses end, reminders come.
+
+        Args:
+            now: Stream clock.
+            last_sample: Stream clock at which the last sample of any stream arrived; None before the first.
+            t_rel: `now` in seconds from the origin.
+
+        Returns:
+            The transitions that followed.
+        """
+        dt = 0.0 if self._ticked_at is None else max(0.0, now - self._ticked_at)
+        self._ticked_at = now
+        events: list[AlarmOutput] = list(self.on_silence(now, last_sample, t_rel))
+        moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle)
+        if self._no_data.holds:
+            events += self._window_faults.silence(moment)
+        events += self._follow_windows(now, dt, moment)
+        for name, fault in self._reported.items():
+            events += self._follow_report(name, fault, dt, moment)
+        if self._signals.pause_is_over(now):
+            events += self._change("audio_pause", "", moment, "Alarms are heard again", self._signals.end_pause)
+        if self._signals.suspension_is_over(now):
+            events += self._change("suspend", "", moment, "Pain alarms are on again", self._signals.end_suspension)
+        for condition in self._conditions.values():
+            events += condition.remind(moment, self._settings.reminder_s)
+        return events
+
+    def on_silence(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmEvent]:
+        """Notice that data have stopped, or have come back.
+
+        Args:
+            now: Stream clock.
+            last_sample: Stream clock at which the last sample of any stream arrived; None before the first.
+            t_rel: `now` in seconds from the origin.
+
+        Returns:
+            The transitions that followed.
+        """
+        if last_sample is None:
+            return []
+        moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle, causes=(Reason.NO_DATA.value,))
+        silent_s = now - last_sample
+        if silent_s >= self._settings.no_data_after_s:
+            self._data_since = None
+            text = f"No data for {self._settings.no_data_after_s:g} s: check sensors and connection"
+            return self._no_data.raise_(last_sample, moment, text)
+        if not self._no_data.holds:
+            return []
+        if self._data_since is None:
+            self._data_since = now
+        if now - self._data_since < TECHNICAL_CLEAR_S:
+            return []
+        return self._no_data.clear(moment, "Data are coming again")
+
+    # -- what operators and the engine ask -----------------------------------------------------------------------------
+
+    def acknowledge(self, condition: str, actor: str, t: float) -> list[AlarmEvent]:
+        """Note that somebody has seen an alarm.
+
+        Args:
+            condition: Name of the condition; one that is neither on nor latched is left as it is.
+            actor: Who.
+            t: Stream clock.
+
+        Returns:
+            The transition, if there was one.
+
+        Raises:
+            ValueError: If there is no such condition.
+        """
+        found = self._conditions.get(condition)
+        if found is None:
+            raise ValueError(f"there is no alarm condition {condition!r}; there are {', '.join(self._conditions)}")
+        return found.acknowledge(self._moment(t), actor)
+
+    def audio_pause(self, seconds: float | None, actor: str, t: float) -> list[AlarmOutput]:
+        """Pause the sounds of alarms up to the priority that is present; again: begin the countdown anew.
+
+        Args:
+            seconds: How long; None: as long as the configuration allows.
+            actor: Who.
+            t: Stream clock.
+
+        Raises:
+            ValueError: If the configuration does not allow so long a pause.
+        """
+        allowed = self._settings.audio_pause_s
+        length = _within(allowed if seconds is None else seconds, allowed, "a pause of sounds")
+        sounding = [c.priority for c in self._conditions.values() if c.presence in (Presence.ON, Presence.LATCHED)]
+        most = min(sounding, key=URGENCY.__getitem__, default=Priority.LOW)
+        text = f"Alarm sounds paused for {length:g} s by {actor}"
+        return self._change("audio_pause", actor, self._moment(t), text, lambda: self._signals.pause(t + length, most))
+
+    def suspend(self, minutes: float | None, reason: str, actor: str, t: float) -> list[AlarmOutput]:
+        """Suspend pain alarms during a procedure; technical alarms go on, and so does the index.
+
+        Args:
+            minutes: How long; None: as long as the configuration allows.
+            reason: What is done to the patient.
+            actor: Who.
+            t: Stream clock.
+
+        Raises:
+            ValueError: If the configuration does not allow so long a suspension.
+        """
+        allowed = self._settings.suspend_s
+        length = _within(allowed if minutes is None else 60.0 * minutes, allowed, "a suspension of pain alarms")
+        text = f"Pain alarms suspended for {length:g} s by {actor}" + (f" ({reason})" if reason else "")
+        return self._change("suspend", actor, self._moment(t), text, lambda: self._signals.suspend(t + length, reason))
+
+    def resume(self, actor: str, t: float) -> list[AlarmOutput]:
+        """End a pause and a suspension before their time; without either nothing changes."""
+        if not self._signals.paused and not self._signals.suspended:
+            return []
+
+        def both() -> None:
+            self._signals.end_pause()
+            self._signals.end_suspension()
+
+        return self._change("resume", actor, self._moment(t), f"All alarms are on again, by {actor}", both)
+
+    def limit(self, changes: Mapping[str, float], actor: str, t: float) -> list[AlarmOutput]:
+        """Change limits or delays until the session ends.
+
+        An alarm that is present ends by the new limits; what has not persisted yet begins anew.
+
+        Args:
+            changes: By name, some of `monitor.alarm.limits.LIMITS`.
+            actor: Who.
+            t: Stream clock.
+
+        Raises:
+            ValueError: If a name or value is not allowed; nothing has changed then.
+        """
+        settings = changed_limits(self._settings, changes)
+        before = {name: getattr(self._settings, name) for name in changes}
+        after = {name: getattr(settings, name) for name in changes}
+        self._settings = settings
+        self._set_limits()
+        said = ", ".join(f"{name} {before[name]} -> {after[name]}" for name in changes)
+        return [self._action("limits", actor, self._moment(t), before, after, f"Limits changed by {actor}: {said}")]
+
+    def technical(self, name: str, *, present: bool, at: float, causes: Sequence[str] = ()) -> list[AlarmOutput]:
+        """Take word of a technical condition whose cause lies outside the flow; it holds until the contrary is said.
+
+        Args:
+            name: One of `REPORTED`.
+            present: Whether it is there.
+            at: Stream clock.
+            causes: What it comes from; another one than before is announced anew.
+
+        Raises:
+            ValueError: If it is not for others to report.
+        """
+        if name not in self._reported:
+            raise ValueError(f"{name!r} cannot be reported; these can: {', '.join(REPORTED)}")
+        self._reports[name] = (tuple(causes) or (name,)) if present else ()
+        return self._follow_report(name, self._reported[name], 0.0, self._moment(at))
+
+    # -- what others ask ---------------------------------------------------------------------------------------------
+
+    def signals(self) -> dict[str, Any]:
+        """What may be heard and seen now: `audio`, `audio_until`, `pain`, `pain_until`, `reason`."""
+        return self._signals.state()
+
+    def active(self) -> tuple[AlarmEvent, ...]:
+        """Return the last transition of every condition that is on, acknowledged or latched, most urgent first."""
+        present = [c.last for c in self._conditions.values() if c.last is not None and c.presence is not Presence.OFF]
+        return tuple(sorted(present, key=lambda event: (URGENCY[event.priority], event.onset)))
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _moment(self, t: float) -> Moment:
+        return Moment(t=t, t_rel=t - self._origin, bundle=self._bundle)
+
+    def _set_limits(self) -> None:
+        cfg = self._settings
+        self._severe.limit(
+            on=cfg.severe_on, off=cfg.severe_off, after_s=cfg.severe_after_s, off_after_s=cfg.off_after_s
+        )
+        self._moderate.limit(
+            on=cfg.moderate_on, off=cfg.moderate_off, after_s=cfg.moderate_after_s, off_after_s=cfg.off_after_s
+        )
+        on = math.inf if cfg.heart_rate_on is None else cfg.heart_rate_on
+        off = on - _HEART_RATE_BAND if cfg.heart_rate_off is None else cfg.heart_rate_off
+        self._heart_rate.limit(on=on, off=off, after_s=cfg.heart_rate_after_s, off_after_s=cfg.off_after_s)
+
+    def _action(
+        self, action: str, actor: str, moment: Moment, before: dict[str, Any], after: dict[str, Any], text: str
+    ) -> AlarmAction:
+        return AlarmAction(
+            bed=self._bed,
+            t=moment.t,
+            t_rel=moment.t_rel,
+            action=action,
+            actor=actor,
+            before=before,
+            after=after,
+            text=text,
+        )
+
+    def _change(
+        self, action: str, actor: str, moment: Moment, text: str, change: Callable[[], None]
+    ) -> list[AlarmOutput]:
+        """Change the signals, and report anew every condition that is signalled otherwise by it."""
+        before = self._signals.state()
+        change()
+        events: list[AlarmOutput] = [self._action(action, actor, moment, before, self._signals.state(), text)]
+        for condition in self._conditions.values():
+            events += condition.restate(moment)
+        return events
+
+    def _take(self, level: Level, value: float, dt: float, moment: Moment) -> Iterator[AlarmOutput]:
+        condition = level.condition
+        if condition.holds:
+            yield from level.fall(value, dt, moment)
+        elif self._signals.suspended:  # what begins meanwhile must persist anew afterwards
+            level.reset()
+        elif (wanted := level.wants(value, dt, moment)) is not None:
+            breaks = self._signals.paused and not self._signals.covers(condition.priority)
+            if breaks:
+                text = "Alarms are heard again: a higher priority than the pause was asked for"
+                yield from self._change("audio_pause", "", moment, text, self._signals.end_pause)
+            onset, text = wanted
+            yield from condition.raise_(onset, moment, text, audible=breaks)
+
+    def _follow_pain(self, index: PainIndex, score: Score, dt: float, moment: Moment) -> list[AlarmOutput]:
+        if index.fast is not None and not index.hollow and not score.absent:
+            self._frozen_s = 0.0
+            fast = index.fast
+            return [event for level in self._pain for event in self._take(level, fast, dt, moment)]
+        self._frozen_s += dt
+        engaged = [level for level in self._pain if level.engaged]
+        if self._frozen_s <= self._settings.freeze_s or not engaged:
+            return []
+        why = ", ".join(score.absent) or index.fast_withheld or Reason.NOT_CALIBRATED.value
+        said = f"Pain can no longer be judged ({why})"
+        events: list[AlarmOutput] = [event for level in engaged for event in level.abandon(moment, said)]
+        if score.absent and not self._is_quiet(score):
+            events += self._raise_unscorable(moment, why)
+        return events
+
+    def _follow_comparators(self, quality: Sequence[Quality], dt: float, moment: Moment) -> list[AlarmOutput]:
+        """The heart rate, where it has a limit; a window without one resets what has not persisted."""
+        if self._settings.heart_rate_on is None:
+            return list(self._heart_rate.abandon(moment, "It has no limit any more"))
+        rates = [item.metrics["heart_rate_bpm"] for item in quality if item.usable and "heart_rate_bpm" in item.metrics]
+        rates = [rate for rate in rates if math.isfinite(rate)]
+        if rates:
+            self._rate_lost_s = 0.0
+            return list(self._take(self._heart_rate, rates[0], dt, dataclasses.replace(moment, index=None)))
+        self._rate_lost_s += dt
+        if self._rate_lost_s <= self._settings.freeze_s:
+            return []
+        return list(self._heart_rate.abandon(moment, "The heart rate can no longer be told"))
+
+    def _follow_windows(self, now: float, dt: float, moment: Moment) -> list[AlarmEvent]:
+        """Notice that no window is decided though data come."""
+        if self._decided_at is None:
+            return []
+        if self._no_data.holds:
+            return self._stale.drop(moment, "No data come at all")
+        late = now - self._decided_at >= max(self._settings.stale_after_s, 2.0 * self._hop_s)
+        return self._stale.see(frozenset({STALE} if late else ()), dt, moment)
+
+    def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
+        causes = self._reports[name]
+        return list(fault.see(frozenset(causes), dt, dataclasses.replace(moment, causes=causes)))
+
+    def _follow_scores(self, score: Score, dt: float, moment: Moment) -> list[AlarmEvent]:
+        """Raise `unscorable` after too long without a score, and end it once scores are back."""
+        if not score.absent:
+            self._scored_before = True
+            self._unscored_s = 0.0
+            self._unscored_from = score.t_end
+            if not self._unscorable.holds:
+                return []
+            self._scored_s += dt
+            return self._unscorable.clear(moment, "Scores again") if self._scored_s >= TECHNICAL_CLEAR_S else []
+        self._scored_s = 0.0
+        if self._is_quiet(score):
+            return []
+        if self._unscored_s == 0.0 and not self._scored_before:
+            self._unscored_from = score.t_end
+        self._unscored_s += dt
+        starting = not self._scored_before and self._running_s < STARTUP_GRACE_S
+        if starting or self._unscored_s < self._settings.unscorable_after_s:
+            return []
+        return self._raise_unscorable(moment, ", ".join(score.absent))
+
+    def _raise_unscorable(self, moment: Moment, why: str) -> list[AlarmEvent]:
+        if self._no_data.holds or self._window_faults.explain(moment.causes):
+            return []
+        self._scored_s = 0.0
+        return self._unscorable.raise_(self._unscored_from, moment, f"No score can be made ({why}): check sensors")
+
+    def _is_quiet(self, score: Score) -> bool:
+        """Whether a window lacks its score for a reason that is expected and shown, not a fault."""
+        reasons = {reason.rpartition(":")[2] for reason in score.absent}
+        return reasons <= (_CALIBRATING if self._scored_before else _STARTING)
+
+
+def _within(length: float, allowed: float, what: str) -> float:
+    """Return `length` in seconds if it is allowed.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 0 < length <= allowed:
+        most = f"at most {allowed:g} s" if allowed > 0 else "none"
+        raise ValueError(f"the configuration allows {most} for {what}, not {length:g} s")
+    return length
