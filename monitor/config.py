@@ -210,6 +210,17 @@ class MetricsSettings(_Settings):
     """Port on 127.0.0.1 that answers with them; 0: none."""
 
 
+class JsonLogSettings(_Settings):
+    """A log of alarms, stream events and commands, one JSON object a line. `[jsonlog]`."""
+
+    path: str = ""
+    """File that it is written to, of mode 0600; empty: none."""
+    max_mb: Annotated[float, Field(ge=0.01, le=10_000)] = 10.0
+    """Size in MB at which the file is put aside and a new one begun."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Files put aside that are kept: path.1 is the newest; older ones are deleted."""
+
+
 class LogSettings(_Settings):
     """What is written to standard error. `[log]`."""
 
@@ -230,6 +241,8 @@ class Settings(_Settings):
     """A web address that is sent every alarm transition."""
     metrics: MetricsSettings = MetricsSettings()
     """Numbers for Prometheus."""
+    jsonlog: JsonLogSettings = JsonLogSettings()
+    """A log of alarms, stream events and commands."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()

@@ -16,9 +16,16 @@ from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
 from monitor.engine.engine import Engine
 from monitor.engine.supervisor import end_with_parent
-from monitor.engine.wiring import load_models, lsl_outputs, metrics_outputs, mqtt_outputs, webhook_outputs
+from monitor.engine.wiring import (
+    load_models,
+    log_outputs,
+    lsl_outputs,
+    metrics_outputs,
+    mqtt_outputs,
+    webhook_outputs,
+)
 from monitor.errors import MonitorError
-from monitor.types import Event
+from monitor.types import Command, Event
 
 
 class Lines(Protocol):
@@ -70,8 +77,16 @@ def run_engine(
 
     over_mqtt = mqtt_outputs(settings, models, clock)
     webhooks, metrics = webhook_outputs(settings, clock), metrics_outputs(settings, clock)
-    outputs = [*lsl_outputs(models), *over_mqtt, *webhooks, *metrics]
-    engine = Engine(settings=settings, models=models, outputs=outputs, on_events=show, clock=clock)
+    logs = log_outputs(settings, clock)
+
+    def log_command(bed: str, command: Command, refused: str) -> None:
+        for log in logs:
+            log.command(bed, command, refused)
+
+    outputs = [*lsl_outputs(models), *over_mqtt, *webhooks, *metrics, *logs]
+    engine = Engine(
+        settings=settings, models=models, outputs=outputs, on_events=show, clock=clock, on_command=log_command
+    )
     for output in over_mqtt:
         output.serve(engine.request)
     for numbers in metrics:

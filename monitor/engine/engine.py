@@ -68,6 +68,8 @@ class Engine:
         outputs: Where events go besides.
         models: Bundles and how pipelines are made of them; None to load those that the settings name.
         clock: The stream clock.
+        on_command: Told of every command that was carried out or refused: bed, command, why it was refused. Called by
+            the pipeline thread: it must neither wait nor raise.
 
     Raises:
         BundleError: If a bundle is missing or damaged.
@@ -83,12 +85,14 @@ class Engine:
         outputs: Sequence[Output] = (),
         models: Models | None = None,
         clock: Clock | None = None,
+        on_command: Callable[[str, Command, str], None] = lambda bed, command, refused: None,  # noqa: ARG005
     ) -> None:
         clock = clock or SystemClock()
         models = models or load_models(settings)
         state = state_folder(settings.engine.state_dir)
         self._settings = settings
         self._clock = clock
+        self._on_command = on_command
         self._run_dir = state / "run"
         self._exit_code = 0
         self._failed = False
@@ -324,10 +328,12 @@ class Engine:
             result = bed.execute(request.command)
         except MonitorError as error:
             request.fail(error)
+            self._on_command(bed.name, request.command, str(error))
             return
         except Exception as error:
             request.fail(error)
             raise
+        self._on_command(bed.name, request.command, "")
         if request.command.action == "status":
             result["recording"] = self._recorder.status(bed.name)
             result["dropped_chunks"] = self._intake.dropped()

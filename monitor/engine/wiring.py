@@ -25,6 +25,7 @@ from monitor.sources.base import Source
 from monitor.types import Float32Array, Provenance
 
 if TYPE_CHECKING:
+    from monitor.outputs.jsonlog import JsonLogOutput
     from monitor.outputs.metrics import MetricsOutput
     from monitor.outputs.mqtt import MqttOutput
     from monitor.outputs.webhook import WebhookOutput
@@ -136,6 +137,15 @@ def metrics_outputs(settings: Settings, clock: Clock) -> list[MetricsOutput]:
 
     version = importlib.metadata.version("pain-monitor")
     return [MetricsOutput(beds=settings.bed, settings=settings.metrics, clock=clock, version=version)]
+
+
+def log_outputs(settings: Settings, clock: Clock) -> list[JsonLogOutput]:
+    """What writes the JSON log; empty where none is configured."""
+    if not settings.jsonlog.path:
+        return []
+    from monitor.outputs.jsonlog import JsonLogOutput
+
+    return [JsonLogOutput(settings=settings, clock=clock, version=importlib.metadata.version("pain-monitor"))]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

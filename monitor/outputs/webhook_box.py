@@ -30,7 +30,7 @@ _RESTARTED: Final = "The monitor was started anew; whether this still holds is n
 
 def delivery_id(message: Mapping[str, Any]) -> str:
     """Name of one transition: the same at every attempt and after a restart, so that a receiver counts it once."""
-    return str(uuid.uuid5(_SPACE, f"{message['event_id']}/{message['presence']}/{message['t']!r}"))
+    return str(uuid.uuid5(_SPACE, f"{message['event_id']}/{json.dumps(message, sort_keys=True)}"))
 
 
 class WebhookBox:

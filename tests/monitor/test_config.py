@@ -15,6 +15,7 @@ from monitor.config import (
     AlarmSettings,
     BedSettings,
     EngineSettings,
+    JsonLogSettings,
     LogSettings,
     LslSettings,
     MetricsSettings,
@@ -32,6 +33,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "mqtt": MqttSettings,
     "webhook": WebhookSettings,
     "metrics": MetricsSettings,
+    "jsonlog": JsonLogSettings,
     "log": LogSettings,
     "bed": BedSettings,
     "bed.alarm": AlarmSettings,
@@ -144,7 +146,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     }
     assert "did you mean 'record'?" in found["engine.recrod"]
     assert "did you mean 'unit'?" in found["bed[0].stream[1].unti"]
-    assert "one of engine, lsl, mqtt, webhook, metrics, log, bed" in found["bogus"]
+    assert "one of engine, lsl, mqtt, webhook, metrics, jsonlog, log, bed" in found["bogus"]
     assert "16" in found["engine.queue_chunks"]
     assert "'30'" in found["lsl.buffer_s"]
     assert "'measured'" in found["bed[0].stream[0].rate_hz"]
