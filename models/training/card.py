@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from models.base import PainModel
+from models.training.metrics import standing
 from monitor.bundle import BundleSpec
 from monitor.images.spec import Render, ScalogramRender, WaveformRender
 
@@ -25,8 +26,6 @@ _ROWS: Final = (
     ("AUC, none against severe, responders only", "responders.auc_none_severe"),
 )
 
-_CLEARLY_BETTER: Final = 0.05
-"""Difference in balanced accuracy, about two standard errors for some hundreds of windows."""
 _CONFOUNDED: Final = "confounders.share_that_reach_50"
 _SPELLS: Final = "severe_tonic.spells"
 _LIVE_ROWS: Final = (
@@ -268,12 +267,16 @@ def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
 
 
 def _verdict(figures: Mapping[str, float | str]) -> str:
-    ahead = float(figures["test.balanced_accuracy"]) - float(figures["baseline.balanced_accuracy"])
-    if ahead < -_CLEARLY_BETTER:
-        return "On these data the deep model is **worse than logistic regression**."
-    if ahead < _CLEARLY_BETTER:
-        return "On these data the deep model is **not clearly better than logistic regression**."
-    return "On these data the deep model is better than logistic regression."
+    match standing(figures):
+        case "worse":
+            return (
+                "On these data the deep model is **worse than logistic regression**: it draws no index and may not\n"
+                "alarm. What its index would have been is told here only."
+            )
+        case "alike":
+            return "On these data the deep model is **not clearly better than logistic regression**."
+        case "better":
+            return "On these data the deep model is better than logistic regression."
 
 
 def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-arg]

@@ -24,7 +24,7 @@ from models.se_cnn import L2, SECNN
 from models.training.crossmod import Signals
 from models.training.end_to_end import train_end_to_end
 from models.training.loop import FitSettings, predict
-from models.training.metrics import calibration_error, fit_temperature, softmax
+from models.training.metrics import calibration_error, fit_temperature, softmax, standing
 from models.training.result import spread, write_result
 from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec
 from monitor.sources.synthetic_regions import EMOTIONS
@@ -232,8 +232,6 @@ _ROWS: Final = (
     ("Macro F1", "macro_f1"),
     *((f"Recall, {emotion}", f"recall_{emotion}") for emotion in EMOTIONS),
 )
-_ALIKE: Final = 0.04
-"""Difference in balanced accuracy, about two standard errors for 720 windows."""
 
 
 def _card(title: str, spec: BundleSpec, windows: Mapping[str, int]) -> str:
@@ -247,8 +245,7 @@ def _card(title: str, spec: BundleSpec, windows: Mapping[str, int]) -> str:
         f"| {text} | {of(f'test.{key}')} | {of(f'baseline.{key}')} | {of(f'stream.{key}')} |" for text, key in _ROWS
     )
     cohorts = "\n".join(f"| {part} | {people[part]} | {count} |" for part, count in windows.items())
-    ahead = float(figures["test.balanced_accuracy"]) - float(figures["baseline.balanced_accuracy"])
-    verdict = "worse" if ahead < -_ALIKE else "not clearly better" if ahead < _ALIKE else "better"
+    verdict = {"worse": "worse", "alike": "not clearly better", "better": "better"}[standing(figures)]
     return f"""# {spec.name} {spec.version}
 
 {title}. **It tells emotion, not pain, and was trained on simulated regions. {spec.intended_use}**

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,3 +91,17 @@ def classification(probabilities: FloatArray, labels: IntArray, names: tuple[str
 
 def _short(value: float) -> float:
     return round(float(value), 4)
+
+
+ALIKE: Final = 0.05
+"""Balanced accuracies of held-out windows that differ by less are not called different."""
+
+
+def standing(figures: Mapping[str, float | str]) -> Literal["worse", "alike", "better"]:
+    """How a model stands to plain features of the same held-out windows, by balanced accuracy.
+
+    Args:
+        figures: With `test.balanced_accuracy` and `baseline.balanced_accuracy`.
+    """
+    ahead = float(figures["test.balanced_accuracy"]) - float(figures["baseline.balanced_accuracy"])
+    return "worse" if ahead < -ALIKE else "alike" if ahead < ALIKE else "better"
