@@ -15,7 +15,7 @@ class _Args(BaseModel):
 
 
 class NoArgs(_Args):
-    """Nothing: recalibrate, status, streams."""
+    """Nothing: recalibrate, resume, status, streams."""
 
 
 class MarkerArgs(_Args):
@@ -37,6 +37,36 @@ class AcknowledgeArgs(_Args):
 
     condition: Annotated[str, Field(min_length=1, max_length=64)]
     """Name of the alarm condition."""
+
+
+class AudioPauseArgs(_Args):
+    """Alarm sounds are paused; left out, for as long as the configuration allows."""
+
+    seconds: Annotated[float, Field(gt=0, le=300)] | None = None
+
+
+class SuspendArgs(_Args):
+    """Pain alarms are suspended during a procedure; technical ones go on."""
+
+    minutes: Annotated[float, Field(gt=0, le=5)] | None = None
+    """Left out, as long as the configuration allows."""
+    reason: Annotated[str, Field(max_length=200)] = "procedure"
+    """What is done to the patient."""
+
+
+class LimitsArgs(_Args):
+    """Limits of the alarms change until the session ends; their ranges are those of `config.AlarmSettings`."""
+
+    moderate_on: float | None = None
+    moderate_off: float | None = None
+    moderate_after_s: float | None = None
+    severe_on: float | None = None
+    severe_off: float | None = None
+    severe_after_s: float | None = None
+    off_after_s: float | None = None
+    heart_rate_on: float | None = None
+    heart_rate_off: float | None = None
+    heart_rate_after_s: float | None = None
 
 
 class NewSessionArgs(_Args):
@@ -64,6 +94,10 @@ ACTIONS: Final[Mapping[str, type[_Args]]] = {
     "nrs": NrsArgs,
     "recalibrate": NoArgs,
     "acknowledge": AcknowledgeArgs,
+    "audio_pause": AudioPauseArgs,
+    "suspend": SuspendArgs,
+    "resume": NoArgs,
+    "limits": LimitsArgs,
     "new_session": NewSessionArgs,
     "choose_bundle": ChooseBundleArgs,
     "history": HistoryArgs,
@@ -74,7 +108,7 @@ ACTIONS: Final[Mapping[str, type[_Args]]] = {
 
 
 def checked(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of an action with their defaults filled in.
+    """Arguments of an action with their defaults filled in; what has none and was left out stays out.
 
     Raises:
         EngineError: If there is no such action, or an argument is missing, unknown, or out of range.
@@ -83,7 +117,7 @@ def checked(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
     if model is None:
         raise EngineError(f"there is no action '{action}'", todo=f"One of {', '.join(ACTIONS)}")
     try:
-        return model.model_validate(dict(args)).model_dump()
+        return model.model_validate(dict(args)).model_dump(exclude_none=True)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise EngineError(f"wrong arguments ({problems})", where=action) from error

@@ -113,6 +113,29 @@ class AlarmView(_Frame):
     text: str
     index: float | None
     causes: tuple[str, ...]
+    audio: str = "on"
+    """Whether it is heard: on, off, paused."""
+    visual: str = "on"
+    """Whether it is shown: on, paused while pain alarms are suspended."""
+    count: int = 1
+    """How often it has come under this id."""
+    reminder: int = 0
+    """How often it has been heard again since it was acknowledged."""
+    hard: bool = False
+    """A technical condition without which there is neither index nor pain alarm."""
+
+
+class SignalsView(_Frame):
+    """What of the alarms may be heard and seen now."""
+
+    audio: str = "on"
+    """on or paused; a higher priority ends a pause."""
+    audio_left_s: float = 0.0
+    pain: str = "on"
+    """on, or paused while pain alarms are suspended."""
+    pain_left_s: float = 0.0
+    reason: str = ""
+    """Why they are suspended."""
 
 
 class StreamView(_Frame):
@@ -195,6 +218,8 @@ class BedState(_Frame):
     limits: LimitsView
     markers: tuple[MarkerView, ...]
     """The newest, oldest first."""
+    signals: SignalsView = SignalsView()
+    """Whether alarms are paused or suspended."""
 
 
 class StateFrame(_Frame):

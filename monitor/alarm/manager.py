@@ -457,8 +457,9 @@ class AlarmManager:
         return self._stale.see(frozenset({STALE} if late else ()), dt, moment)
 
     def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
-        causes = self._reports[name]
-        return list(fault.see(frozenset(causes), dt, dataclasses.replace(moment, causes=causes)))
+        told = self._reports[name]
+        causes = tuple(cause for cause in told if cause != name)  # where nothing else is known, the name stands in
+        return list(fault.see(frozenset(told), dt, dataclasses.replace(moment, causes=causes)))
 
     def _follow_scores(self, score: Score, dt: float, moment: Moment) -> list[AlarmEvent]:
         """Raise `unscorable` after too long without a score, and end it once scores are back."""

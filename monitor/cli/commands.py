@@ -60,6 +60,70 @@ def acknowledge(
     _send("acknowledge", {"condition": condition}, bed=bed, state_dir=state_dir, actor=actor)
 
 
+def audio_pause(
+    *,
+    seconds: Annotated[
+        float | None, typer.Option(min=1.0, max=300.0, help="How long; default: as long as the configuration allows.")
+    ] = None,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Pause alarm sounds for a while; what is shown stays, and an alarm of a higher priority ends the pause.
+
+    Example: `pain-monitor audio-pause --seconds 60`
+    """
+    args = {} if seconds is None else {"seconds": seconds}
+    _send("audio_pause", args, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def suspend(
+    reason: Annotated[str, typer.Argument(help="What is done to the patient: washing, turning, suction ...")],
+    *,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, max=5.0, help="How long; default: as long as the configuration allows.")
+    ] = None,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Suspend pain alarms during a procedure; the index is still drawn, and technical alarms go on.
+
+    Example: `pain-monitor suspend "turning" --minutes 3`
+    """
+    args: dict[str, Any] = {"reason": reason} if minutes is None else {"reason": reason, "minutes": minutes}
+    _send("suspend", args, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def resume(*, bed: Bed = "", state_dir: StateDir = None, actor: Actor = "") -> None:
+    """End a pause of alarm sounds and a suspension of pain alarms before their time.
+
+    Example: `pain-monitor resume`
+    """
+    _send("resume", {}, bed=bed, state_dir=state_dir, actor=actor)
+
+
+def limits(
+    changes: Annotated[list[str], typer.Argument(help="NAME=NUMBER, as in [bed.alarm] of the configuration.")],
+    *,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    actor: Actor = "",
+) -> None:
+    """Change alarm limits of a running session until it ends; the configuration file stays as it is.
+
+    Example: `pain-monitor limits moderate_on=55 moderate_off=40`
+    """
+    args: dict[str, Any] = {}
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            args[name.strip()] = float(number)
+        except ValueError:
+            raise typer.BadParameter(f"'{change}' is not NAME=NUMBER") from None
+    _send("limits", args, bed=bed, state_dir=state_dir, actor=actor)
+
+
 def recalibrate(*, bed: Bed = "", state_dir: StateDir = None, actor: Actor = "") -> None:
     """Take the subject's baseline anew, for instance after a sensor was moved; the subject should rest meanwhile.
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from monitor.bundle import BundleSpec
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     CalibrationState,
@@ -185,6 +186,8 @@ def _other(event: Event) -> str | None:
     """A line of its own for an event that is no window, or None where it needs none."""
     if isinstance(event, AlarmEvent):
         return f"ALARM {event.presence.value.upper()} ({event.kind.value}, {event.priority.value}): {event.text}"
+    if isinstance(event, AlarmAction):
+        return f"ALARMS: {event.text}"
     if isinstance(event, Marker):
         value = f" {event.value:g}" if event.value is not None else ""
         return f"marker {event.kind}{value}: {event.text} ({event.actor})"

@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton
 
 from monitor.dashboard import theme
-from monitor.dashboard.model import DashboardModel
+from monitor.dashboard.model import DashboardModel, pauses
 from monitor.dashboard.parts import Label, Text
 
 _FLASH_HZ: Final = {"high": 2.0, "medium": 0.6}
@@ -48,7 +48,9 @@ class AlarmBar(QFrame):
         if bool(alarm.condition) is not self.button.isVisible():
             self.button.setVisible(bool(alarm.condition))
             theme.set_font(self.button, 15)  # a style sheet gives a widget that is shown its first font again
-        self._others.show_text(f"+ {alarm.others} more" if alarm.others else "")
+        more = f"+ {alarm.others} more" if alarm.others else ""
+        paused = pauses(model.bed) if model.connected else ""
+        self._others.show_text("   ".join(filter(None, (paused, more))))
         if not alarm.level:
             limits = model.bed.limits if model.bed is not None else None
             changed = "  Limits changed from default." if limits is not None and limits.changed else ""

@@ -211,7 +211,7 @@ class DashboardModel:
         return AlarmReading(
             text=_alarm_text(shown, bed),
             level="technical" if shown.kind == "technical" else shown.priority,
-            flashing=shown.priority in ("high", "medium") and _unseen(shown),
+            flashing=shown.priority in ("high", "medium") and _unseen(shown) and shown.visual == "on",
             condition=shown.condition if _unseen(shown) else "",
             others=len(alarms) - 1,
         )
@@ -296,6 +296,24 @@ def normalised_entropy(weights: FloatArray) -> float:
     shares = np.divide(rows, total, out=np.full_like(rows, 1.0 / rows.shape[1]), where=total > 0)
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return float((-(shares * logs).sum(axis=1) / math.log(rows.shape[1])).mean())
+
+
+def pauses(bed: BedState | None) -> str:
+    """What is paused, with its countdown; empty where nothing is (clinical.md D6)."""
+    if bed is None:
+        return ""
+    signals, said = bed.signals, []
+    if signals.pain != "on":
+        why = f" ({signals.reason})" if signals.reason else ""
+        said.append(f"Pain alarms suspended{why} {_countdown(signals.pain_left_s)}")
+    if signals.audio != "on":
+        said.append(f"Sound paused {_countdown(signals.audio_left_s)}")
+    return " · ".join(said)
+
+
+def _countdown(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
 
 
 def _number(value: float | None) -> float:

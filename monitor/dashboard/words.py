@@ -58,7 +58,16 @@ ALARMS: Final[Mapping[str, str]] = MappingProxyType(
         "pain_moderate": "Moderate pain",
         "no_data": "No data: check sensors and connection",
         "unscorable": "No score can be made: check sensors",
-        "model_fault": "The monitor failed and was restarted: assess the patient",
+        "model_fault": "The monitor or its model failed: assess the patient",
+        "sensor_off": "Sensor off or its signal lost: check it",
+        "stale": "Scores have stopped, values are old: assess the patient",
+        "uncertain": "The model is uncertain: rely on your own assessment",
+        "calibration_required": "The baseline no longer fits: calibrate again at rest",
+        "clock_fault": "A device's clock is wrong: check the device",
+        "store_full": "The session is not being recorded: free space on the disk",
+        "broker_lost": "Alarms are not passed on: the broker cannot be reached",
+        "self_check_missed": "A self-check was missed: check that alarms still reach you",
+        "heart_rate": "Heart rate above its limit: look at the patient",
     }
 )
 """Titles of the alarm conditions; none advises treatment."""

@@ -24,6 +24,7 @@ from monitor.config import BedSettings
 from monitor.errors import EngineError
 from monitor.sessions.rows import Input, StreamOpened, Tick, plain
 from monitor.types import (
+    Activation,
     AlarmEvent,
     AlarmKind,
     CalibrationEvent,
@@ -151,6 +152,8 @@ class Bed:
         self._alarms: dict[str, AlarmEvent] = {}
         self._fault: AlarmEvent | None = None
         self._preferred = ""
+        self._limits: dict[str, float] = {}
+        self._reported: dict[str, tuple[str, ...]] = {}
         self._crashes: deque[float] = deque()
         self._rebuilt = 0
 
@@ -214,7 +217,28 @@ class Bed:
         self._step(Command(action=command.action, at=self._now(), actor=command.actor, args=args))
         if command.action == "choose_bundle":
             self._preferred = args["bundle"]
+        if command.action == "limits":
+            self._limits.update(args)
         return {"bed": self.name, "session": str(self._session)}
+
+    def report(self, condition: str, *, present: bool, causes: Sequence[str] = ()) -> None:
+        """Say that a technical condition from outside the pipeline has come or gone; the same twice is nothing new.
+
+        Args:
+            condition: One of `monitor.alarm.REPORTED`: the disk, the broker, a self-check.
+            present: Whether it is there.
+            causes: What it comes from, in words.
+        """
+        told = (tuple(causes) or (condition,)) if present else ()
+        if self._reported.get(condition, ()) == told:
+            return
+        self._reported[condition] = told
+        self._step(self._technical(condition, self._now()))
+
+    def _technical(self, condition: str, at: float) -> Command:
+        told = self._reported[condition]
+        args = {"name": condition, "present": bool(told), "causes": list(told)}
+        return Command(action="technical", at=at, actor="engine", args=args)
 
     def status(self) -> dict[str, Any]:
         """The bed as it stands, in plain values."""
@@ -262,6 +286,11 @@ class Bed:
         if self._preferred and session == self._session:  # a choice outlives the session that it was made in
             choice = {"bundle": self._preferred}
             self._step(Command(action="choose_bundle", at=at, actor="engine", args=choice))
+        if self._limits and session == self._session:  # of the same subject: `new_session` has forgotten them
+            self._step(Command(action="limits", at=at, actor="engine", args=dict(self._limits)))
+        for condition in [name for name, told in self._reported.items() if told]:
+            if session == self._session:
+                self._step(self._technical(condition, at))
         if baseline and session == self._session:  # a crash in between has begun another one
             restore = {"baseline": {key: list(values) for key, values in baseline.items()}}
             self._step(Command(action="restore_calibration", at=at, actor="engine", args=restore))
@@ -271,7 +300,7 @@ class Bed:
         # Built first: what cannot be built leaves the running session as it is.
         settings = BedSettings.model_validate({**self._settings.model_dump(), "subject": subject})
         self._journal.end(self.name)
-        self._settings, self._fault = settings, None
+        self._settings, self._fault, self._limits = settings, None, {}
         self._begin(at=at)
         _LOGGER.info("bed %s: new session asked for by %s", self.name, command.actor)
         return {"bed": self.name, "session": str(self._session), "ended": str(before), "subject": subject}
@@ -331,13 +360,16 @@ class Bed:
             index=None,
             bundle=self._settings.bundles[0],
             causes=(cause,),
+            hard=True,
         )
         self.note(self._fault)
 
     def _clear_fault(self, score: Score) -> None:
         fault, self._fault = self._fault, None
         if fault is not None:
-            self.note(dataclasses.replace(fault, presence=Presence.OFF, t=score.decided_at, t_rel=score.t_rel))
+            over = dataclasses.replace(fault, presence=Presence.OFF, before=fault.presence, text="A score again")
+            over = dataclasses.replace(over, audio=Activation.OFF, visual=Activation.OFF)
+            self.note(dataclasses.replace(over, t=score.decided_at, t_rel=score.t_rel))
 
     def _since_origin(self, at: float) -> float:
         return at - (self._score.t_end - self._score.t_rel) if self._score else 0.0

@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any, Final
 
 from monitor.actions import checked
+from monitor.alarm import STORE_FULL
 from monitor.clock import Clock, SystemClock
 from monitor.config import Settings
 from monitor.engine.beds import Bed, BedCrashError
@@ -309,6 +310,7 @@ class Engine:
         if now > self._last_tick:
             self._last_tick = now
             for bed in self._beds.values():
+                bed.report(STORE_FULL, present=bool(self._recorder.status(bed.name)["problem"]))
                 bed.tick(now)
 
     def _handle(self, item: Item) -> None:

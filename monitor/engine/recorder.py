@@ -157,16 +157,17 @@ class Recorder:
     def status(self, bed: str) -> dict[str, Any]:
         """How the recording of a bed stands, in plain values."""
         session = self._sessions.get(bed)
-        if session is None or session.writer is None:
+        writer = session.writer if session else None  # the thread that writes may take it away meanwhile
+        if writer is None:
             return {"path": None, "problem": session.problem if session else "", "lost_records": 0, "lost_samples": 0}
         with self._condition:
             waiting = self._missing.get(bed)
         pending = (waiting.records, waiting.samples) if waiting else (0, 0)
         return {
-            "path": str(session.writer.path),
-            "problem": "the disk is too slow" if self._paused else session.writer.problem,
-            "lost_records": session.writer.lost_records + pending[0],
-            "lost_samples": session.writer.lost_samples + pending[1],
+            "path": str(writer.path),
+            "problem": "the disk is too slow" if self._paused else writer.problem,
+            "lost_records": writer.lost_records + pending[0],
+            "lost_samples": writer.lost_samples + pending[1],
         }
 
     # -- queue, with the condition held -------------------------------------------------------------------------------

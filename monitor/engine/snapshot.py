@@ -26,6 +26,7 @@ from monitor.frames import (
     QualityView,
     RecordingView,
     ScoreView,
+    SignalsView,
     StreamView,
     WaveBlock,
 )
@@ -33,6 +34,7 @@ from monitor.scoring.comparators import ScrCounter
 from monitor.scoring.scorer import has_index
 from monitor.types import (
     MODALITY_UNITS,
+    AlarmAction,
     AlarmEvent,
     AlarmKind,
     CalibrationEvent,
@@ -110,6 +112,8 @@ class BedSnapshot:
         self._index: PainIndex | None = None
         self._calibration: CalibrationEvent | None = None
         self._alarms: dict[str, AlarmEvent] = {}
+        self._limits = self._settings.alarm
+        self._signals: dict[str, Any] = {}
         self._markers: deque[Marker] = deque(maxlen=_MARKERS)
         self._history: deque[tuple[float, float | None, float | None, str]] = deque()
 
@@ -186,6 +190,10 @@ class BedSnapshot:
                         self._alarms.pop(event.condition, None)
                     else:
                         self._alarms[event.condition] = event
+                case AlarmAction(action="limits"):
+                    self._limits = self._limits.model_copy(update=dict(event.after))
+                case AlarmAction():
+                    self._signals = dict(event.after)
                 case Marker():
                     self._markers.append(event)
                 case StreamEvent():
@@ -280,7 +288,8 @@ class BedSnapshot:
                 lost_records=int(recording.get("lost_records", 0)),
                 lost_samples=int(recording.get("lost_samples", 0)),
             ),
-            limits=_limits_view(self._settings.alarm),
+            limits=_limits_view(self._limits),
+            signals=_signals_view(self._signals, now),
             markers=tuple(
                 MarkerView(t=item.t, kind=item.kind, text=item.text, value=item.value, actor=item.actor)
                 for item in self._markers
@@ -401,4 +410,21 @@ def _alarm_view(alarm: AlarmEvent) -> AlarmView:
         text=alarm.text,
         index=alarm.index,
         causes=alarm.causes,
+        audio=alarm.audio.value,
+        visual=alarm.visual.value,
+        count=alarm.count,
+        reminder=alarm.reminder,
+        hard=alarm.hard,
+    )
+
+
+def _signals_view(signals: Mapping[str, Any], now: float) -> SignalsView:
+    """Pauses as they stand, from what the last action on alarms left; see `AlarmAction.after`."""
+    audio, pain = (signals.get(name) for name in ("audio_until", "pain_until"))
+    return SignalsView(
+        audio="on" if audio is None else "paused",
+        audio_left_s=0.0 if audio is None else max(0.0, audio - now),
+        pain="on" if pain is None else "paused",
+        pain_left_s=0.0 if pain is None else max(0.0, pain - now),
+        reason=str(signals.get("reason", "")),
     )

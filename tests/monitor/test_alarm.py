@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,82 +18,10 @@ from monitor.config import AlarmSettings
 from monitor.types import (
     AlarmEvent,
     AlarmKind,
-    CalibrationState,
-    PainIndex,
     Presence,
     Priority,
-    Provenance,
-    Score,
 )
-
-SESSION = uuid.UUID(int=7)
-ORIGIN = 512.0
-GAP = ("EDA:gap",)
-WITHHELD = ("withheld",)
-Step = float | tuple[str, ...]
-"""The fast index of a window, or why there is no score; `WITHHELD`: scored, but the index is withheld."""
-
-
-def manager(**changes: float) -> AlarmManager:
-    return AlarmManager(bed="bed1", settings=AlarmSettings.model_validate(changes), session=SESSION)
-
-
-def window(
-    k: int, step: Step, *, hop: float = 1.0, epoch: int = 0, hollow: bool = False, t_shift: float = 0.0
-) -> tuple[PainIndex, Score]:
-    absent = step if isinstance(step, tuple) and step != WITHHELD else ()
-    fast = None if isinstance(step, tuple) else step
-    t_end = ORIGIN + k * hop + t_shift
-    index = PainIndex(
-        bed="bed1",
-        bundle="a",
-        epoch=epoch,
-        k=k,
-        t_end=t_end,
-        t_rel=k * hop,
-        fast=fast,
-        slow=None,
-        fast_withheld="" if fast is not None else "half_empty" if absent else "bundle_changed",
-        slow_withheld="half_empty",
-        hollow=hollow,
-    )
-    score = Score(
-        bed="bed1",
-        bundle="a",
-        epoch=epoch,
-        k=k,
-        t_end=t_end,
-        t_rel=k * hop,
-        absent=absent,
-        calibration="population" if hollow else "subject",
-        calibration_state=CalibrationState.CALIBRATED,
-        classes=("none", "severe"),
-        probabilities=None if absent else (0.5, 0.5),
-        index=None if absent else fast,
-        logits=None,
-        quality=(),
-        edges_hz={},
-        delay_s={},
-        window_hash=None,
-        provenance=Provenance.SIMULATED,
-        decided_at=t_end,
-    )
-    return index, score
-
-
-def play(
-    alarm: AlarmManager, steps: Iterable[Step], *, hop: float = 1.0, first: int = 0, hollow: bool = False
-) -> list[AlarmEvent]:
-    events: list[AlarmEvent] = []
-    for k, step in enumerate(steps, start=first):
-        events += alarm.on_index(*window(k, step, hop=hop, hollow=hollow))
-    return events
-
-
-def brief(events: Sequence[AlarmEvent]) -> list[tuple[str, str, float]]:
-    """Return condition, presence and time from the origin of each transition."""
-    return [(event.condition, event.presence.value, event.t_rel) for event in events]
-
+from tests.helpers.alarm_windows import GAP, ORIGIN, SESSION, WITHHELD, Step, brief, manager, play, window
 
 # Persistence and hysteresis ------------------------------------------------------------------------------------------
 

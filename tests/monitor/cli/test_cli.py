@@ -18,6 +18,7 @@ from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
     *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session"),
+    *("audio-pause", "suspend", "resume", "limits"),
     *("marker", "nrs", "acknowledge", "recalibrate", "export", "run", "dashboard"),
 }
 
@@ -191,6 +192,11 @@ def test_replay_writes_the_attention_of_each_scored_window(
         (("nrs", "4", "--bed", "b9"), 9, "b9"),
         (("nrs", "11"), 2, "10"),
         (("acknowledge", "pain_severe"), 9, "no engine"),
+        (("audio-pause",), 9, "no engine"),
+        (("audio-pause", "--seconds", "900"), 2, "300"),
+        (("suspend", "washing", "--minutes", "6"), 2, "5"),
+        (("resume",), 9, "no engine"),
+        (("limits", "moderate_on=high"), 2, "NAME=NUMBER"),
         (("recalibrate",), 9, "no engine"),
         (("new-session", "--subject", "P-1"), 9, "no engine"),
         (("nonsense",), 2, "nonsense"),

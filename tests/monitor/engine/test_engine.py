@@ -32,7 +32,7 @@ from monitor.sessions.rows import Input, RecordingGap, StreamOpened, Tick
 from monitor.sessions.store import SessionWriter, list_sessions
 from monitor.sessions.verify import verify
 from monitor.sources.base import Source, SourceReading
-from monitor.types import AlarmEvent, Chunk, Command, Event, Marker, Presence, Score, StreamEvent
+from monitor.types import AlarmAction, AlarmEvent, Chunk, Command, Event, Marker, Presence, Score, StreamEvent
 from tests.helpers.engine_process import patient_source, settings_for
 from tests.helpers.feeding import stream
 from tests.helpers.scripted import Collected, HangingSource, ScriptedSource, remembering, wait_until
@@ -195,6 +195,7 @@ def test_with_a_full_disk_scoring_goes_on_and_the_loss_is_shown(
     assert "full" in engine.request("status", {})["recording"]["problem"]
     count = len(seen.of(Score))
     wait_until(lambda: len(seen.of(Score)) > count + 1)
+    wait_until(lambda: any(event.condition == "store_full" for event in seen.of(AlarmEvent)))  # type: ignore[attr-defined]
     assert engine.stop() == 0
 
 
@@ -527,6 +528,29 @@ def patient_chunks(seconds: int) -> list[Chunk]:
             chunk = Chunk(stream=modality, samples=samples.astype(np.float32), stamps=stamps, arrival=second + 1.0)
             result.append(chunk)
     return result
+
+
+def test_limits_and_reports_outlive_a_crash_and_limits_end_with_the_subject(bundle: Path) -> None:
+    clock = ManualClock(0.0)
+    bed, journal, published = bed_with_fault(bundle, clock)
+    bed.report("broker_lost", present=True)  # before there is a session
+    bed.start()
+    bed.open_stream(stream("EDA", 4.0))
+    bed.execute(Command(action="limits", at=0.0, actor="nurse", args={"severe_on": 65.0}))
+    with pytest.raises(EngineError, match="severe_off"):
+        bed.execute(Command(action="limits", at=0.0, actor="nurse", args={"severe_on": 40.0}))
+    bed.feed(Chunk(stream="EDA", samples=np.full(1, -1, dtype=np.float32), stamps=np.zeros(1), arrival=0.0))
+    bed.report("broker_lost", present=True)  # nothing new
+    bed.execute(Command(action="new_session", at=0.0, actor="nurse", args={"subject": "P-2"}))
+    told = [[(s.action, s.args) for s in steps if isinstance(s, Command)] for _, steps in journal.sessions]
+    lost = ("technical", {"name": "broker_lost", "present": True, "causes": ["broker_lost"]})
+    limits = ("limits", {"severe_on": 65.0})
+    assert told == [[lost, limits], [limits, lost], [lost]]
+    changes = [event for event in published if isinstance(event, AlarmAction)]
+    assert [(event.actor, event.before, event.after) for event in changes] == [
+        ("nurse", {"severe_on": 70.0}, {"severe_on": 65.0}),
+        ("engine", {"severe_on": 70.0}, {"severe_on": 65.0}),
+    ]
 
 
 def test_a_pipeline_that_keeps_failing_is_given_up(bundle: Path) -> None:

@@ -13,9 +13,10 @@ from monitor.bundle import BundleSpec, load_bundle
 from monitor.config import AlarmSettings, BedSettings
 from monitor.engine.attention_frames import attention_frame
 from monitor.engine.snapshot import WAVE_BACKLOG_S, BedSnapshot
-from monitor.frames import BedState, WaveBlock
+from monitor.frames import BedState, SignalsView, WaveBlock
 from monitor.sources.synthetic_patient import SyntheticPatient
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     AlarmKind,
     Chunk,
@@ -172,6 +173,25 @@ def test_changed_limits_are_named(specs: list[BundleSpec]) -> None:
     assert fresh(specs).state(0.0, {}).limits.changed == ()
     limits = fresh(specs, alarm=AlarmSettings(severe_on=60.0)).state(0.0, {}).limits
     assert (limits.severe_on, limits.changed) == (60.0, ("severe_on",))
+
+
+def action(name: str, **after: object) -> AlarmAction:
+    return AlarmAction(bed="bed1", t=2.0, t_rel=2.0, action=name, actor="nurse", before={}, after=after, text="")
+
+
+def test_pauses_count_down_and_limits_follow_the_operator(specs: list[BundleSpec]) -> None:
+    snapshot = fresh(specs)
+    assert snapshot.state(2.0, {}).signals == SignalsView()
+    paused = {"audio": "paused", "audio_until": 122.0, "pain": "paused", "pain_until": 62.0, "reason": "washing"}
+    snapshot.note([action("suspend", **paused), action("limits", severe_on=65.0)])
+    state = snapshot.state(32.0, {})
+    assert state.signals == SignalsView(
+        audio="paused", audio_left_s=90.0, pain="paused", pain_left_s=30.0, reason="washing"
+    )
+    assert (state.limits.severe_on, state.limits.changed) == (65.0, ("severe_on",))
+    snapshot.begin(session="s9", subject="P-9", at=40.0)
+    state = snapshot.state(41.0, {})
+    assert (state.signals, state.limits.changed) == (SignalsView(), ())
 
 
 def test_the_newest_markers_are_kept(specs: list[BundleSpec]) -> None:
