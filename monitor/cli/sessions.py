@@ -60,12 +60,15 @@ def inspect(
 def export(
     session: Session,
     *,
-    format: Annotated[Literal["csv"], typer.Option(help="Format of the files.")] = "csv",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Literal["csv", "fhir"], typer.Option(help="csv, or fhir: one FHIR R5 collection, without signals.")
+    ] = "csv",
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A folder to make; default: beside the session.")
     ] = None,
 ) -> None:
-    """Write a session into a new folder as plain files: signals, scores, alarms, events, markers, and a README.
+    """Write a session into a new folder as plain files: signals, scores, alarms, events, markers, and a README; or
+    as a FHIR R5 collection of scores, reported pain scores and alarms (docs/fhir.md).
 
     Example: `pain-monitor export SESSION.session.db --format csv --out patient17`
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import SessionError
+from monitor.outputs.fhir import Mapper, Resource
 from monitor.sessions.reader import SessionReader, StoredStream
 from monitor.sessions.report import bundles_in_words, provenance, signals_in_words
 from monitor.sessions.rows import RecordingGap
@@ -23,12 +25,15 @@ from monitor.types import (
     Chunk,
     FloatArray,
     Marker,
+    PainIndex,
+    Provenance,
+    Score,
     StreamEvent,
     StreamInfo,
     WindowsSkipped,
 )
 
-FORMATS: Final = ("csv",)
+FORMATS: Final = ("csv", "fhir")
 
 Cell = str | float | int | None
 
@@ -52,7 +57,8 @@ def export(
         The files, README.txt first.
 
     Raises:
-        SessionError: If the format is unknown, the folder exists or cannot be written, or the session is damaged.
+        SessionError: If the format is unknown, the folder exists or cannot be written, the session is damaged, or has
+            no date where the format needs one.
     """
     if kind not in FORMATS:
         raise SessionError(f"there is no export format '{kind}'", todo=f"Write one of: {', '.join(FORMATS)}")
@@ -62,7 +68,7 @@ def export(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        names = _CsvExport(reader, partial).write(progress)
+        names = (_FhirExport if kind == "fhir" else _CsvExport)(reader, partial).write(progress)
         partial.rename(out)
     except OSError as error:
         raise SessionError(
@@ -156,13 +162,7 @@ class _CsvExport:
         self._table("scores.csv", columns, self._score_rows(classes))
 
     def _score_rows(self, classes: Sequence[str]) -> Iterable[Sequence[Cell]]:
-        indices = self._reader.indices()
-        waiting = next(indices, None)
-        for score in self._reader.scores():
-            # Both run in the order of the log and name their window; one may be missing where recording was suspended.
-            while waiting is not None and (waiting.epoch, waiting.k) < (score.epoch, score.k):
-                waiting = next(indices, None)
-            index = waiting if waiting and (waiting.epoch, waiting.k) == (score.epoch, score.k) else None
+        for score, index in _windows(self._reader):
             p = dict(zip(score.classes, score.probabilities or (), strict=False))
             yield (
                 *(score.t_rel, self._utc(score.t_end), score.epoch, score.k, score.bundle, score.calibration),
@@ -256,6 +256,86 @@ class _CsvExport:
         if (info.gain, info.offset) != (1.0, 0.0):
             return f"{words}; {info.gain!r} * sample [{info.unit}] + {info.offset!r}"
         return words
+
+
+class _FhirExport:
+    """Writes one session as a FHIR R5 collection; see docs/fhir.md.
+
+    Args:
+        reader: The session.
+        folder: An empty folder.
+
+    Raises:
+        SessionError: If the session has no date.
+    """
+
+    def __init__(self, reader: SessionReader, folder: Path) -> None:
+        meta = reader.meta
+        if meta.clock_offset is None:
+            raise SessionError(
+                "FHIR needs dates, and this session has none",
+                where=str(reader.path),
+                todo="Its recording states no date; export it as csv",
+            )
+        self._reader = reader
+        self._folder = folder
+        self._mapper = Mapper(
+            session=meta.session,
+            bed=meta.bed,
+            subject=meta.subject,
+            utc_offset=meta.clock_offset,
+            version=meta.versions.get("pain-monitor", "unknown"),
+            notice=meta.notice,
+            bundles=[item.spec for item in reader.bundles()],
+        )
+
+    def write(self, progress: Callable[[float], None] | None) -> list[str]:
+        """Write everything; names of the files."""
+        origins = provenance(self._reader)
+        origin = max(origins, key=list(Provenance).index, default=self._reader.meta.provenance)
+        head = self._mapper.head(created_utc=self._reader.meta.created_utc, provenance=origin)
+        with (self._folder / "bundle.json").open("w", encoding="utf-8") as file:
+            file.write(json.dumps(head)[:-1] + ', "entry": [\n')  # a day has 86 400 windows: one at a time
+            for count, resource in enumerate(self._resources()):
+                text = json.dumps(self._mapper.entry(resource), allow_nan=False, separators=(",", ":"))
+                file.write((",\n" if count else "") + text)
+            file.write("\n]}\n")
+        lines = [
+            f"Session {self._reader.meta.session}, bed {self._reader.meta.bed}, subject {self._reader.meta.subject}",
+            "",
+            "RESEARCH USE ONLY. Not a medical device; nothing in here may guide the care of a patient.",
+            self._reader.meta.notice,
+            f"{signals_in_words(origins) or 'Signals recorded live'}.",
+            "",
+            "bundle.json: a FHIR R5 Bundle (collection). Index: Observation with a local code, no pain score. Reported",
+            "    scores: Observation, LOINC 72514-3. Alarms: DetectedIssue. No signals, no free text, no names.",
+        ]
+        (self._folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if progress is not None:
+            progress(1.0)
+        return ["README.txt", "bundle.json"]
+
+    def _resources(self) -> Iterator[Resource]:
+        yield from self._mapper.about()
+        for score, index in _windows(self._reader):
+            yield self._mapper.window(score, index)
+        for marker in self._reader.events(Marker):
+            if (resource := self._mapper.reported(marker)) is not None:
+                yield resource
+        yield from self._mapper.alarms(self._reader.events(AlarmEvent))
+
+
+def _windows(reader: SessionReader) -> Iterator[tuple[Score, PainIndex | None]]:
+    """Every score with the index of the same window.
+
+    Both run in the order of the log and name their window; one may be missing where recording was suspended.
+    """
+    indices = reader.indices()
+    waiting = next(indices, None)
+    for score in reader.scores():
+        while waiting is not None and (waiting.epoch, waiting.k) < (score.epoch, score.k):
+            waiting = next(indices, None)
+        yield score, waiting if waiting and (waiting.epoch, waiting.k) == (score.epoch, score.k) else None
 
 
 _ALARM_COLUMNS: Final = (
