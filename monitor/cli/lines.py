@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from monitor.bundle import BundleSpec
 from monitor.types import (
+    Activation,
     AlarmAction,
     AlarmEvent,
     CalibrationEvent,
@@ -182,10 +183,24 @@ def _calibration(score: Score, event: CalibrationEvent | None) -> str:
     return event.state.value.replace("-", " ")
 
 
+def _signalled(event: AlarmEvent) -> Iterator[str]:
+    """Chain and priority of an alarm, and what is unusual about its signals."""
+    yield event.kind.value
+    yield event.priority.value
+    if event.visual is Activation.PAUSED:
+        yield "suspended"
+    elif event.audio is Activation.PAUSED:
+        yield "sound paused"
+    if event.count > 1:
+        yield f"came {event.count} times"
+    if event.reminder:
+        yield f"reminder {event.reminder}"
+
+
 def _other(event: Event) -> str | None:
     """A line of its own for an event that is no window, or None where it needs none."""
     if isinstance(event, AlarmEvent):
-        return f"ALARM {event.presence.value.upper()} ({event.kind.value}, {event.priority.value}): {event.text}"
+        return f"ALARM {event.presence.value.upper()} ({', '.join(_signalled(event))}): {event.text}"
     if isinstance(event, AlarmAction):
         return f"ALARMS: {event.text}"
     if isinstance(event, Marker):

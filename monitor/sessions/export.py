@@ -20,6 +20,7 @@ from monitor.sessions.report import bundles_in_words, provenance, signals_in_wor
 from monitor.sessions.rows import RecordingGap
 from monitor.types import (
     MODALITY_UNITS,
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     Chunk,
@@ -191,6 +192,9 @@ class _CsvExport:
                 case CalibrationEvent() as event:
                     detail = f"{event.valid_s:g} of {event.needed_s:g} s"
                     at, what = event.t, (f"calibration {event.state}", "", event.valid_s, 0, detail)
+                case AlarmAction() as event:
+                    detail = f"{event.text}; before: {dict(event.before)}"
+                    at, what = event.t, (f"alarms {event.action}", "", 0.0, 0, detail)
                 case WindowsSkipped() as event:
                     count = event.last_k - event.first_k + 1
                     detail = f"{count} windows, {event.first_k} to {event.last_k}: {event.reason}"

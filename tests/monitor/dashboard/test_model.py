@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.screen_frames import alarm_view, bed_state, state
 from monitor.dashboard import words
-from monitor.dashboard.model import GONE_S, DashboardModel
-from monitor.link import History, IndexView, LimitsView
+from monitor.dashboard.model import GONE_S, DashboardModel, pauses
+from monitor.link import History, IndexView, LimitsView, SignalsView
 from monitor.types import CalibrationState, Reason
 
 STREAM = 500.0
@@ -179,3 +179,12 @@ def test_limits_other_than_default_reach_the_screen(screen: Screen) -> None:
     changed = LimitsView(moderate_on=40.0, severe_on=60.0, changed=("moderate_on", "severe_on"))
     screen.see(screen.model.bed.score.k + 1, fast=65.0, alarms=(alarm_view(),), limits=changed)
     assert "limit 60" in screen.model.alarm().text
+
+
+def test_pauses_are_shown_with_their_countdown(screen: Screen) -> None:
+    assert pauses(screen.model.bed) == ""
+    signals = SignalsView(audio="paused", audio_left_s=118.2, pain="paused", pain_left_s=59.9, reason="washing")
+    screen.see(int(screen.now + STREAM), alarms=(alarm_view(visual="paused", audio="paused"),), signals=signals)
+    assert pauses(screen.model.bed) == "Pain alarms suspended (washing) 1:00 · Sound paused 1:59"
+    reading = screen.model.alarm()
+    assert (reading.flashing, bool(reading.text)) == (False, True)

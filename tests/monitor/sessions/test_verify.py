@@ -84,6 +84,16 @@ def made_steps(seed: int = 0) -> list[object]:
     steps.append((60.0, Command(action="recalibrate", at=160.0, actor="nurse")))
     baseline = {"eda": [2.0, 0.4, 1.0], "ecg": [0.0, 0.2, 1.0]}
     steps.append((65.0, Command(action="restore_calibration", at=165.0, actor="engine", args={"baseline": baseline})))
+    for at, action, args in (
+        (20.0, "technical", {"name": "broker_lost", "present": True, "causes": ["mqtt"]}),
+        (21.0, "audio_pause", {"seconds": 30.0}),
+        (30.0, "limits", {"moderate_on": 20.0, "moderate_off": 10.0, "moderate_after_s": 2.0}),
+        (45.0, "suspend", {"minutes": 0.2, "reason": "turning"}),
+        (66.0, "technical", {"name": "broker_lost", "present": False, "causes": []}),
+        (70.0, "resume", {}),
+        (71.0, "acknowledge", {"condition": "pain_moderate"}),
+    ):
+        steps.append((at, Command(action=action, at=100.0 + at, actor="nurse", args=args)))
     return [step for _, step in sorted(steps, key=lambda item: item[0])]
 
 
@@ -145,7 +155,9 @@ def test_a_real_session_computes_anew_bit_for_bit(recorded: Path) -> None:
     assert result.compared["Score"] == result.compared["PainIndex"] == len(scores) > 60
     assert sum(not score.absent for score in scores) > 20
     assert any("EDA:gap" in score.absent for score in scores)
-    assert {"Score", "PainIndex", "StreamEvent", "CalibrationEvent", "Marker", "AlarmEvent"} <= set(result.compared)
+    assert {"Score", "PainIndex", "StreamEvent", "CalibrationEvent", "Marker", "AlarmEvent", "AlarmAction"} <= set(
+        result.compared
+    )
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert "equal bit for bit" in result.text()
