@@ -1,5 +1,6 @@
 """The alarms of one bed: conditions, their signals and limits, as one pure state machine; see `AlarmManager`."""
 
+from monitor.alarm.absence import STARTUP_GRACE_S
 from monitor.alarm.conditions import (
     BROKER_LOST,
     CALIBRATION_REQUIRED,
@@ -17,7 +18,7 @@ from monitor.alarm.conditions import (
     UNSCORABLE,
 )
 from monitor.alarm.levels import TECHNICAL_CLEAR_S
-from monitor.alarm.manager import REPORTED, STARTUP_GRACE_S, AlarmManager
+from monitor.alarm.manager import REPORTED, AlarmManager
 
 __all__ = [
     "BROKER_LOST",

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from monitor.alarm.absence import Absence
 from monitor.alarm.conditions import (
     BROKER_LOST,
     HEART_RATE,
@@ -47,7 +48,7 @@ from monitor.alarm.conditions import (
     Moment,
 )
 from monitor.alarm.faults import WindowFaults
-from monitor.alarm.levels import TECHNICAL_CLEAR_S, Fault, Level
+from monitor.alarm.levels import Fault, Level
 from monitor.alarm.limits import changed_limits
 from monitor.alarm.signals import URGENCY, Signals
 from monitor.config import AlarmSettings
@@ -65,15 +66,10 @@ from monitor.types import (
 
 AlarmOutput: TypeAlias = AlarmEvent | AlarmAction
 
-STARTUP_GRACE_S: Final = 60.0
-"""Stream time from the first window in which sensors are attached and the slowest filter (RESP) warms up."""
-
 REPORTED: Final = (STORE_FULL, BROKER_LOST, SELF_CHECK_MISSED)
 """Technical conditions whose cause lies outside the flow: whoever sees it says so with `technical`."""
 
 _HEART_RATE_BAND: Final = 15.0
-_CALIBRATING: Final = frozenset({Reason.NOT_CALIBRATED.value})
-_STARTING: Final = _CALIBRATING | {Reason.STARTING.value, Reason.WARMING_UP.value}
 
 
 def _pain(value: float, limit: float, after_s: float) -> str:
@@ -110,14 +106,18 @@ class AlarmManager:
         )
         self._levels = (*self._pain, self._heart_rate)
         self._set_limits()
-        self._no_data = Condition(shared, NO_DATA)
-        self._unscorable = Condition(shared, UNSCORABLE)
 
         def fault(name: str, after_s: float) -> Fault:
             return Fault(Condition(shared, name), after_s=after_s)
 
         self._window_faults = WindowFaults(fault, settings)
-        self._stale = fault(STALE, 0.0)
+        self._absence = Absence(
+            no_data=Condition(shared, NO_DATA),
+            stale=fault(STALE, 0.0),
+            unscorable=Condition(shared, UNSCORABLE),
+            explain=self._window_faults.explain,
+            settings=settings,
+        )
         self._reported = {name: fault(name, 0.0) for name in REPORTED}
         self._reports: dict[str, tuple[str, ...]] = dict.fromkeys(REPORTED, ())
         self._conditions: Mapping[str, Condition] = MappingProxyType(
@@ -125,8 +125,8 @@ class AlarmManager:
                 condition.name: condition
                 for condition in (
                     *(level.condition for level in self._levels),
-                    *(self._no_data, self._unscorable),
-                    *(item.condition for item in (*self._window_faults.all, self._stale, *self._reported.values())),
+                    *self._absence.conditions,
+                    *(item.condition for item in (*self._window_faults.all, *self._reported.values())),
                 )
             }
         )
@@ -134,16 +134,8 @@ class AlarmManager:
         self._bundle = ""
         self._epoch: int | None = None
         self._last_t = 0.0
-        self._running_s = 0.0  # stream time since the first window
-        self._hop_s = 0.0
-        self._decided_at: float | None = None
         self._ticked_at: float | None = None
         self._frozen_s = 0.0
-        self._unscored_s = 0.0
-        self._unscored_from = 0.0
-        self._scored_s = 0.0
-        self._scored_before = False
-        self._data_since: float | None = None
         self._rate_lost_s = 0.0
 
     @property
@@ -168,9 +160,6 @@ class AlarmManager:
         dt = 0.0 if moved or self._epoch is None else index.t_end - self._last_t
         self._epoch, self._last_t = index.epoch, index.t_end
         self._origin, self._bundle = index.t_end - index.t_rel, index.bundle
-        self._running_s += dt
-        self._hop_s = dt or self._hop_s
-        self._decided_at = score.decided_at
         if moved:  # across a jump of the clock nobody knows how long anything has lasted
             for level in self._levels:
                 level.reset()
@@ -184,10 +173,10 @@ class AlarmManager:
         )
         watched = quality or score.quality
         return [
-            *self._window_faults.see(score, watched, dt, moment, silent=self._no_data.holds),
+            *self._window_faults.see(score, watched, dt, moment, silent=self._absence.silent),
             *self._follow_pain(index, score, dt, moment),
             *self._follow_comparators(watched, dt, moment),
-            *self._follow_scores(score, dt, moment),
+            *self._absence.on_window(score, dt, moment),
         ]
 
     def on_tick(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmOutput]:
@@ -203,11 +192,10 @@ class AlarmManager:
         """
         dt = 0.0 if self._ticked_at is None else max(0.0, now - self._ticked_at)
         self._ticked_at = now
-        events: list[AlarmOutput] = list(self.on_silence(now, last_sample, t_rel))
         moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle)
-        if self._no_data.holds:
+        events: list[AlarmOutput] = list(self._absence.on_tick(last_sample, dt, moment))
+        if self._absence.silent:
             events += self._window_faults.silence(moment)
-        events += self._follow_windows(now, dt, moment)
         for name, fault in self._reported.items():
             events += self._follow_report(name, fault, dt, moment)
         if self._signals.pause_is_over(now):
@@ -217,33 +205,6 @@ class AlarmManager:
         for condition in self._conditions.values():
             events += condition.remind(moment, self._settings.reminder_s)
         return events
-
-    def on_silence(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmEvent]:
-        """Notice that data have stopped, or have come back.
-
-        Args:
-            now: Stream clock.
-            last_sample: Stream clock at which the last sample of any stream arrived; None before the first.
-            t_rel: `now` in seconds from the origin.
-
-        Returns:
-            The transitions that followed.
-        """
-        if last_sample is None:
-            return []
-        moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle, causes=(Reason.NO_DATA.value,))
-        silent_s = now - last_sample
-        if silent_s >= self._settings.no_data_after_s:
-            self._data_since = None
-            text = f"No data for {self._settings.no_data_after_s:g} s: check sensors and connection"
-            return self._no_data.raise_(last_sample, moment, text)
-        if not self._no_data.holds:
-            return []
-        if self._data_since is None:
-            self._data_since = now
-        if now - self._data_since < TECHNICAL_CLEAR_S:
-            return []
-        return self._no_data.clear(moment, "Data are coming again")
 
     # -- what operators and the engine ask -----------------------------------------------------------------------------
 
@@ -429,8 +390,8 @@ class AlarmManager:
         why = ", ".join(score.absent) or index.fast_withheld or Reason.NOT_CALIBRATED.value
         said = f"Pain can no longer be judged ({why})"
         events: list[AlarmOutput] = [event for level in engaged for event in level.abandon(moment, said)]
-        if score.absent and not self._is_quiet(score):
-            events += self._raise_unscorable(moment, why)
+        if score.absent and not self._absence.is_quiet(score):
+            events += self._absence.raise_unscorable(moment)
         return events
 
     def _follow_comparators(self, quality: Sequence[Quality], dt: float, moment: Moment) -> list[AlarmOutput]:
@@ -447,51 +408,10 @@ class AlarmManager:
             return []
         return list(self._heart_rate.abandon(moment, "The heart rate can no longer be told"))
 
-    def _follow_windows(self, now: float, dt: float, moment: Moment) -> list[AlarmEvent]:
-        """Notice that no window is decided though data come."""
-        if self._decided_at is None:
-            return []
-        if self._no_data.holds:
-            return self._stale.drop(moment, "No data come at all")
-        late = now - self._decided_at >= max(self._settings.stale_after_s, 2.0 * self._hop_s)
-        return self._stale.see(frozenset({STALE} if late else ()), dt, moment)
-
     def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
         told = self._reports[name]
         causes = tuple(cause for cause in told if cause != name)  # where nothing else is known, the name stands in
         return list(fault.see(frozenset(told), dt, dataclasses.replace(moment, causes=causes)))
-
-    def _follow_scores(self, score: Score, dt: float, moment: Moment) -> list[AlarmEvent]:
-        """Raise `unscorable` after too long without a score, and end it once scores are back."""
-        if not score.absent:
-            self._scored_before = True
-            self._unscored_s = 0.0
-            self._unscored_from = score.t_end
-            if not self._unscorable.holds:
-                return []
-            self._scored_s += dt
-            return self._unscorable.clear(moment, "Scores again") if self._scored_s >= TECHNICAL_CLEAR_S else []
-        self._scored_s = 0.0
-        if self._is_quiet(score):
-            return []
-        if self._unscored_s == 0.0 and not self._scored_before:
-            self._unscored_from = score.t_end
-        self._unscored_s += dt
-        starting = not self._scored_before and self._running_s < STARTUP_GRACE_S
-        if starting or self._unscored_s < self._settings.unscorable_after_s:
-            return []
-        return self._raise_unscorable(moment, ", ".join(score.absent))
-
-    def _raise_unscorable(self, moment: Moment, why: str) -> list[AlarmEvent]:
-        if self._no_data.holds or self._window_faults.explain(moment.causes):
-            return []
-        self._scored_s = 0.0
-        return self._unscorable.raise_(self._unscored_from, moment, f"No score can be made ({why}): check sensors")
-
-    def _is_quiet(self, score: Score) -> bool:
-        """Whether a window lacks its score for a reason that is expected and shown, not a fault."""
-        reasons = {reason.rpartition(":")[2] for reason in score.absent}
-        return reasons <= (_CALIBRATING if self._scored_before else _STARTING)
 
 
 def _within(length: float, allowed: float, what: str) -> float:
