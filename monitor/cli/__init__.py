@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import commands, inventory, live, recordings, screen, sessions, shelf
+from monitor.cli import commands, inventory, live, recordings, screen, service, sessions, shelf
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -67,6 +67,7 @@ app.command(rich_help_panel="Monitor")(live.demo)
 app.command(rich_help_panel="Monitor")(screen.run)
 app.command(rich_help_panel="Monitor")(live.daemon)
 app.command(rich_help_panel="Monitor")(screen.dashboard)
+app.command("install-service", rich_help_panel="Monitor")(service.install_service)
 app.command(rich_help_panel="Monitor")(recordings.replay)
 app.command(rich_help_panel="Monitor")(live.stream)
 

@@ -33,6 +33,7 @@ from monitor.config import Settings
 from monitor.engine.beds import Bed, BedCrashError
 from monitor.engine.broadcast import Broadcast, Journals
 from monitor.engine.intake import Intake, Item, Request, SourceThread
+from monitor.engine.notify import READY, notify
 from monitor.engine.recorder import Recorder
 from monitor.engine.resume import read_note
 from monitor.engine.watchdog import EXIT_STUCK, Heartbeat, Watchdog
@@ -211,6 +212,7 @@ class Engine:
         """
         with self._signals():
             self.start()
+            notify(READY, f"STATUS=Monitoring {', '.join(self._beds)}. RESEARCH USE ONLY")
             try:
                 self._wait(seconds)
             finally:

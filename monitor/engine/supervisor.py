@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from monitor.engine.notify import ALIVE, STOPPING, notify, watchdog_interval
 from monitor.errors import EngineError
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
         self._wakeups: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._signals_seen = 0
+        self._alive_every = watchdog_interval()
+        self._alive_at = -float("inf")
 
     def run(self) -> int:
         """Run until the child ends in order, a signal comes, or it has failed too often. A second signal kills it.
@@ -91,11 +94,13 @@ class Supervisor:
         deadline: float | None = None
         try:
             while child.poll() is None:
+                self._show_life()
                 with contextlib.suppress(queue.Empty):
                     # Short steps, since on Windows a wait without an end cannot be interrupted.
                     self._wakeups.get(timeout=1.0)
                 if self._signals_seen and deadline is None:
                     deadline = time.monotonic() + _END_S
+                    notify(STOPPING)
                     self._ask_to_stop(child)
                 elif self._signals_seen > 1 or (deadline is not None and time.monotonic() > deadline):
                     child.kill()
@@ -118,9 +123,16 @@ class Supervisor:
     def _stopped_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while not self._signals_seen and time.monotonic() < end:
+            self._show_life()
             with contextlib.suppress(queue.Empty):
-                self._wakeups.get(timeout=max(0.0, end - time.monotonic()))
+                self._wakeups.get(timeout=min(1.0, max(0.0, end - time.monotonic())))
         return self._signals_seen > 0
+
+    def _show_life(self) -> None:
+        """Tell a service manager that this process lives; the engine's own watchdog sees to the engine."""
+        if self._alive_every is not None and time.monotonic() - self._alive_at >= self._alive_every:
+            self._alive_at = time.monotonic()
+            notify(ALIVE)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
