@@ -76,6 +76,8 @@ def test_an_alarm_bears_what_makes_it_known_again() -> None:
     said = json.loads(encode(alarm_message(event, utc_offset=OFFSET, provenance=Provenance.REPLAY)))
     assert (said["event_id"], said["presence"], said["onset"]) == ("e1", "on", OFFSET + 90.0)
     assert said["provenance"] == "replay"
+    # Whatever an alarm says of itself goes out under the same name.
+    assert {field.name for field in dataclasses.fields(AlarmEvent)} <= set(said)
 
 
 @given(
