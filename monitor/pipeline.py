@@ -135,7 +135,8 @@ class Pipeline:
             self._watermark.seen(None, chunk.arrival)
         elif len(chunk):
             self._watermark.seen(buffer.timeline.newest, chunk.arrival)
-            if not self._grid.started and not buffer.timeline.clock_fault:
+            # A device may begin with samples that are none: the grid waits for the first that is one.
+            if not self._grid.started and buffer.timeline.segments:
                 self._grid.start(buffer.timeline.segments[-1].t_first)
         self._decide(events)
         return events

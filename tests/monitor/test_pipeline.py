@@ -430,3 +430,21 @@ def test_devices_that_were_started_again_count_windows_from_their_new_origin(spe
     assert again[0].t_end == start
     assert len({(s.epoch, s.k) for s in scores(first) + found}) == len(scores(first)) + len(found)
     assert sum(not score.absent for score in again) >= 45
+
+
+def test_a_device_that_begins_without_values_starts_the_windows_with_its_first_value(specs: Specs) -> None:
+    log = _log()
+    silent = [
+        Chunk(stream=c.stream, samples=np.full_like(c.samples, np.nan), stamps=c.stamps, arrival=c.arrival)
+        if c.arrival < 10.0
+        else c
+        for c in log
+    ]
+    assert any(np.isnan(c.samples).any() for c in silent)
+
+    pipeline, _ = make_pipeline([specs["ecg"]], calibration_s=10.0)
+    found = scores(run(pipeline, _streams("EDA", "ECG"), silent))
+
+    assert found[0].t_end >= 9.9
+    assert [score.k for score in found] == list(range(found[0].k, found[0].k + len(found)))
+    assert any(not score.absent for score in found)
