@@ -77,6 +77,7 @@ class JsonLogOutput:
         self._version = version
         self._utc_offset = clock.utc() - clock.now()
         self._provenance: dict[str, Provenance] = {}
+        self._calibration: dict[str, str] = {}
         self._commands: deque[dict[str, Any]] = deque(maxlen=_COMMANDS)
         self._file = _RotatedFile(settings.jsonlog)
         self._unsaid = 0
@@ -110,7 +111,11 @@ class JsonLogOutput:
             elif isinstance(event, AlarmEvent):
                 message = alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance.get(bed))
                 self._write("alarm", message)
+            elif isinstance(event, CalibrationEvent) and self._calibration.get(bed) == event.state.value:
+                continue  # one more valid second
             elif (name := _NAMES.get(type(event))) is not None:
+                if isinstance(event, CalibrationEvent):
+                    self._calibration[bed] = event.state.value
                 fields = plain(event)
                 if "t" in fields:
                     fields["t"] += self._utc_offset

@@ -17,7 +17,7 @@ from monitor.engine.engine import Engine
 from monitor.engine.wiring import log_outputs
 from monitor.errors import MonitorError
 from monitor.outputs.jsonlog import JsonLogOutput
-from monitor.types import AlarmEvent, Command, PainIndex, Score
+from monitor.types import AlarmEvent, CalibrationEvent, CalibrationState, Command, PainIndex, Score
 from tests.helpers.engine_process import settings_for
 from tests.helpers.made_session import made_alarm, one_event_of_each_kind
 from tests.helpers.scripted import ScriptedSource, wait_until
@@ -84,6 +84,20 @@ def test_it_holds_what_happened_and_the_settings_in_force(make: Callable[..., Js
     assert (found[1]["actor"], found[1]["t"], found[1]["refused"]) == ("nurse", 101.0 + offset, "")
     assert found[-2]["refused"] == "not now."
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_calibration_is_logged_once_a_state(make: Callable[..., JsonLogOutput], path: Path) -> None:
+    log = make()
+    log.open()
+    states = ["calibrating"] * 5 + ["calibrated"] + ["calibration-required", "calibrating", "calibrating"]
+    for second, state in enumerate(states):
+        event = CalibrationEvent(
+            bed="bed1", t=float(second), state=CalibrationState(state), valid_s=1.0, needed_s=20.0, baseline={}
+        )
+        log.publish("bed1", [event])
+    log.close()
+    found = [line["state"] for line in lines(path) if line["type"] == "calibration"]
+    assert found == ["calibrating", "calibrated", "calibration-required", "calibrating"]
 
 
 def test_no_secret_is_shown(make: Callable[..., JsonLogOutput], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
