@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +27,9 @@ PAPER_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
     {"biovid-a": 5.5, "biovid-b": 5.5, "ai4pain-2025": 9.9, "ai4pain-2026": 9.9, "pmed": 10.0, "pmcd": 4.0}
 )
 """Signal of a trial by kind. AI4PAIN: its shortest cuts have 990 samples at 100 Hz, and every class is cut to that."""
+
+_NOT_IN_PAPER: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"pmcd": frozenset({"rated 0"})})
+"""Groups of trials that the article of a kind leaves out: PMCD takes its windows without pain from the run-up alone."""
 
 _SILENCE_IS_REST: Final = frozenset({"biovid-c", "pmed"})
 """Kinds in which every stimulus is listed, so that the time between them is known to be without one."""
@@ -82,7 +86,9 @@ def windows_of(
             length = seconds if seconds is not None else PAPER_SECONDS.get(data.kind)
             if length is None:
                 raise SourceError(f"how long is a trial of {data.kind}?", where=str(data.root), todo="Give seconds")
-            parts.append(paper_windows(sitting, inputs, seconds=length, classes=numbers, seed=seed))
+            left = _NOT_IN_PAPER.get(data.kind, frozenset())
+            told = replace(sitting, trials=tuple(trial for trial in sitting.trials if trial.group not in left))
+            parts.append(paper_windows(told, inputs, seconds=length, classes=numbers, seed=seed))
         elif protocol == "live-segment":
             if carried := [item.name for item in inputs if item.filter.state != "window"]:
                 raise ValueError(f"the filter of {', '.join(carried)} is carried; see models.data.segments.restarted")

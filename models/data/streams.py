@@ -85,7 +85,7 @@ def stream_windows(
     stimuli = [
         places[t.stretch][0] + (t.start_s if t.onset_s is None else t.onset_s) for t in sitting.trials if t.label != 0
     ]
-    first_s = min(stimuli, default=0.0)
+    first_s = min(stimuli, default=places[-1][1])  # a recording of rest alone may be calibrated anywhere
     length_s = max(item.samples / item.rate_hz for item in inputs)
     calibration_s = LEAST_CALIBRATION_S
     if any(needs_baseline(item.scale) for item in inputs):
@@ -165,7 +165,8 @@ def _share(t_end: FloatArray, length_s: float, spans: Sequence[tuple[float, floa
     covered = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
     share = (np.interp(t_end, edges, covered) - np.interp(t_end - length_s, edges, covered)) / length_s
     # Sums of seconds are off by rounding; a share of exactly a half is one.
-    return np.round(share, 9)
+    rounded: FloatArray = np.round(share, 9)
+    return rounded
 
 
 def _moved(trial: Trial, places: Sequence[tuple[float, float]]) -> tuple[float, float, int | None]:

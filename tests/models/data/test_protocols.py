@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.data.catalogue import open_data
 from models.data.guards import LeakError, Learnt, divide
+from models.data.population import population_fallback
 from models.data.protocols import require_bundle, windows_of
-from models.data.recorded import Sitting
+from models.data.recorded import Sitting, Stretch, Track, Trial
 from models.data.segments import restarted, window_points
-from models.data.splits import k_fold
+from models.data.settings import DataSettings
+from models.data.splits import k_fold, official
 from models.data.streams import label_by_share
 from models.data.traced import TracedSet
 from monitor import dsp
@@ -17,6 +23,7 @@ from monitor.bundle import default_input
 from monitor.calibration import input_key
 from monitor.errors import SourceError
 from tests.helpers.made_sittings import RATE_HZ, continuous_sitting, cut_sitting, data_of
+from tests.helpers.pain_data import ai4pain_2026_columns, write_ai4pain
 
 CARRIED = (default_input("EDA", rate_hz=4.0, samples=20),)
 INPUTS = restarted(CARRIED)
@@ -221,6 +228,49 @@ def test_the_label_rule(t_end: float, silence: bool, expected: int) -> None:
     assert label_by_share(np.array([t_end]), 5.0, trials, silence_is_rest=silence).tolist() == [expected]
 
 
+def _in_columns(sitting: Sitting, *, step: float) -> Sitting:
+    """A continuous sitting as columns of 10 s, each `step` uS above the one before; the stimuli are columns."""
+    samples = sitting.stretches[0].tracks["Eda"].samples
+    size = round(10 * RATE_HZ)
+    count = len(samples) // size
+    stretches = [
+        Stretch(name=str(i), tracks={"Eda": Track(samples=samples[i * size : (i + 1) * size] + np.float32(i * step))})
+        for i in range(count)
+    ]
+    classes = {count // 2: 2, count // 2 + 2: 1}
+    trials = [Trial(name=str(i), label=classes.get(i, 0), stretch=i) for i in range(count)]
+    return replace(sitting, stretches=tuple(stretches), trials=tuple(trials))
+
+
+def test_columns_whose_seams_fit_are_one_stream_again() -> None:
+    whole = continuous_sitting("a", 3, stimuli=((50.0, 60.0, 2), (70.0, 80.0, 1)))
+    traced, joined = _streams(whole), _streams(_in_columns(whole, step=0.0), kind="ai4pain-2025")
+
+    assert joined.windows.t_end.tolist() == traced.windows.t_end.tolist()
+    assert np.array_equal(joined.windows.inputs["eda"], traced.windows.inputs["eda"])
+    assert joined.windows.labels.tolist() == traced.windows.labels.tolist()
+
+
+@pytest.mark.parametrize(("kind", "step"), [("ai4pain-2025", 0.5), ("xdf", 0.0)])
+def test_columns_that_do_not_fit_or_may_not_be_joined_have_gaps_that_no_window_spans(kind: str, step: float) -> None:
+    sitting = _in_columns(continuous_sitting("a", 3, seconds=180.0), step=step)
+    traced = _streams(sitting, kind=kind, inputs=CARRIED)
+
+    column = 12.0  # 10 s and a gap of 2 s
+    assert len(traced) > 20
+    assert np.all(traced.start_s // column == (traced.stop_s - 1 / RATE_HZ) // column)
+    assert np.all(traced.stop_s % column <= 10.0)
+
+
+def test_rest_alone_may_be_calibrated_and_has_windows() -> None:
+    rest = continuous_sitting("b", 4, stimuli=())
+    traced = _streams(continuous_sitting("a", 3), rest)
+
+    mine = traced.windows.of(["b"])
+    assert len(mine) > 0
+    assert set(mine.labels) <= {0}
+
+
 # -- all ---------------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +290,7 @@ def test_what_a_protocol_gives_passes_every_guard(protocol: str) -> None:
 
 def test_a_person_who_is_there_twice_under_two_names_is_caught() -> None:
     twice = cut_sitting("a", 1)
-    other = Sitting(**{**{f: getattr(twice, f) for f in twice.__dataclass_fields__}, "subject": "z"})
+    other = replace(twice, subject="z")
     traced = _paper(twice, other, *[cut_sitting(s, i) for i, s in enumerate(("b", "c"), start=5)])
 
     caught = 0
@@ -252,10 +302,60 @@ def test_a_person_who_is_there_twice_under_two_names_is_caught() -> None:
     assert caught == 4
 
 
+def test_the_population_is_that_of_the_subjects_who_are_named() -> None:
+    traced = _segments(*[cut_sitting(s, i) for i, s in enumerate(PEOPLE)])
+
+    (item,), learnt = population_fallback(traced, ["a", "c"])
+
+    expected = np.median([next(iter(s.values.values())) for s in traced.statistics if s.subjects & {"a", "c"}], axis=0)
+    assert item.scale.fallback == pytest.approx({"center": expected[0], "spread": expected[1]}, rel=1e-3)
+    assert learnt.subjects == {"a", "c"}
+    with pytest.raises(ValueError, match="no subject has a baseline"):
+        population_fallback(traced, ["nobody"])
+    with pytest.raises(ValueError, match="paper"):
+        population_fallback(_paper(cut_sitting("a", 1)), ["a"])
+
+
+def test_pmcd_takes_its_windows_without_pain_from_the_run_up_alone_as_its_article_does() -> None:
+    sitting = cut_sitting("a", 1)
+    groups = ["run-up" if t.calibration else f"rated {t.label}" for t in sitting.trials]
+    rated = replace(sitting, trials=tuple(replace(t, group=g) for t, g in zip(sitting.trials, groups, strict=True)))
+
+    traced = windows_of(data_of("pmcd", [rated]), "paper", INPUTS)
+
+    free = set(traced.recordings[traced.windows.labels == 0])
+    assert free == {f"a/{i}:a-{i}" for i in range(3)}
+
+
 def test_classes_may_be_chosen() -> None:
     traced = _paper(cut_sitting("a", 1), classes={0: 0, 2: 1})
 
     assert np.bincount(traced.windows.labels).tolist() == [4, 4]
+
+
+def test_a_folder_as_it_is_published_becomes_the_official_parts(tmp_path: Path) -> None:
+    for part, subject in (("train", "1"), ("train", "2"), ("train", "4"), ("validation", "7")):
+        write_ai4pain(tmp_path, part, subject, ai4pain_2026_columns(subject), signals=("Eda",))
+    write_ai4pain(tmp_path, "test", "3", {f"3_{i}": 1022 for i in range(36)}, signals=("Eda",))
+    data = open_data(
+        DataSettings(kind="ai4pain-2026", path=str(tmp_path), cache=str(tmp_path / "cache"), modalities=("EDA",))
+    )
+
+    traced = windows_of(data, "live-segment", restarted([default_input("EDA")]))
+    parts = divide(traced, official(data, seed=0))
+
+    test = parts.open_test([Learnt(name="weights", kind="weights", subjects=frozenset(parts.subjects["train"]))])
+    assert set(test.subjects) == {"7"}
+    assert np.bincount(test.labels).tolist() == [6, 6, 6]
+    assert not {"3", "7"} & {*parts.train.subjects, *parts.validation.subjects, *parts.calibration.subjects}
+
+
+def test_an_own_recording_is_calibrated_before_its_first_stimulus() -> None:
+    sitting = continuous_sitting("a", 3, stimuli=((50.0, 60.0, 2), (62.0, 72.0, 0), (75.0, 85.0, 1), (20.0, 30.0, 0)))
+    traced = windows_of(data_of("xdf", [replace(sitting, facts={"first_stimulus_s": 50.0})]), "live-segment", INPUTS)
+
+    assert traced.windows.labels.tolist() == [2, 0, 1]  # the rest at 20 s lies in the calibration
+    assert max(span.stop_s for span in traced.statistics[0].spans) <= 50.0
 
 
 def test_what_data_cannot_support_is_said() -> None:
