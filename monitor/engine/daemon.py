@@ -77,7 +77,7 @@ def run_engine(
 
     over_mqtt = mqtt_outputs(settings, models, clock)
     webhooks, metrics = webhook_outputs(settings, clock), metrics_outputs(settings, clock)
-    logs = log_outputs(settings, clock)
+    logs = log_outputs(settings, models, clock)
 
     def log_command(bed: str, command: Command, refused: str) -> None:
         for log in logs:

@@ -139,13 +139,14 @@ def metrics_outputs(settings: Settings, clock: Clock) -> list[MetricsOutput]:
     return [MetricsOutput(beds=settings.bed, settings=settings.metrics, clock=clock, version=version)]
 
 
-def log_outputs(settings: Settings, clock: Clock) -> list[JsonLogOutput]:
+def log_outputs(settings: Settings, models: Models, clock: Clock) -> list[JsonLogOutput]:
     """What writes the JSON log; empty where none is configured."""
     if not settings.jsonlog.path:
         return []
     from monitor.outputs.jsonlog import JsonLogOutput
 
-    return [JsonLogOutput(settings=settings, clock=clock, version=importlib.metadata.version("pain-monitor"))]
+    version = importlib.metadata.version("pain-monitor")
+    return [JsonLogOutput(settings=settings, bundles=models.specs, clock=clock, version=version)]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.bundle import BundleSpec
 from monitor.clock import Clock
 from monitor.config import JsonLogSettings, Settings
 from monitor.outputs.mqtt_messages import NOTICE, VERSION, alarm_message, encode
@@ -64,15 +65,17 @@ class JsonLogOutput:
 
     Args:
         settings: The whole configuration.
+        bundles: The bundles of all beds.
         clock: The engine's clock.
         version: Version of the monitor.
     """
 
-    def __init__(self, *, settings: Settings, clock: Clock, version: str) -> None:
+    def __init__(self, *, settings: Settings, bundles: Sequence[BundleSpec], clock: Clock, version: str) -> None:
         self.name = "jsonlog"
         self.lost = 0
         """Lines that could not be written."""
         self._settings = settings
+        self._bundles = {spec.name: {"version": spec.version, "sha256": dict(spec.sha256)} for spec in bundles}
         self._clock = clock
         self._version = version
         self._utc_offset = clock.utc() - clock.now()
@@ -85,9 +88,9 @@ class JsonLogOutput:
 
     def open(self) -> None:
         """Say what is in force from here on."""
-        self._write(
-            "start", {"notice": NOTICE, "version": self._version, "settings": settings_in_force(self._settings)}
-        )
+        settings = settings_in_force(self._settings)
+        about = {"notice": NOTICE, "version": self._version, "bundles": self._bundles, "settings": settings}
+        self._write("start", about)
 
     def command(self, bed: str, command: Command, refused: str) -> None:
         """Somebody asked for something; from any thread, and without waiting for the disk.

@@ -14,12 +14,12 @@ import pytest
 from monitor.clock import ManualClock, SystemClock
 from monitor.config import BedSettings, JsonLogSettings, Settings, WebhookSettings
 from monitor.engine.engine import Engine
-from monitor.engine.wiring import log_outputs
+from monitor.engine.wiring import Models, load_models, log_outputs
 from monitor.errors import MonitorError
 from monitor.outputs.jsonlog import JsonLogOutput
 from monitor.types import AlarmEvent, CalibrationEvent, CalibrationState, Command, PainIndex, Score
 from tests.helpers.engine_process import settings_for
-from tests.helpers.made_session import made_alarm, one_event_of_each_kind
+from tests.helpers.made_session import made_alarm, made_spec, one_event_of_each_kind
 from tests.helpers.scripted import ScriptedSource, wait_until
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -39,7 +39,8 @@ def make(path: Path) -> Callable[..., JsonLogOutput]:
             webhook=WebhookSettings(url="https://ward.example:444/hook/t0ken?key=s3cret"),
             bed=(BedSettings(name="bed1"),),
         )
-        return JsonLogOutput(settings=settings, clock=ManualClock(100.0, utc_start=UTC_START), version="1.2.3")
+        clock = ManualClock(100.0, utc_start=UTC_START)
+        return JsonLogOutput(settings=settings, bundles=[made_spec()], clock=clock, version="1.2.3")
 
     return log
 
@@ -79,6 +80,7 @@ def test_it_holds_what_happened_and_the_settings_in_force(make: Callable[..., Js
     start, alarm = found[0], next(line for line in found if line["type"] == "alarm")
     source = next(event for event in events if isinstance(event, AlarmEvent))
     assert (start["version"], start["notice"]) == ("1.2.3", "RESEARCH USE ONLY")
+    assert start["bundles"] == {"made-eda": {"version": "1.2.3", "sha256": dict(made_spec().sha256)}}
     assert start["settings"]["bed"][0]["alarm"]["severe_on"] == 70.0
     assert (alarm["event_id"], alarm["t"], alarm["provenance"]) == (source.event_id, source.t + offset, "simulated")
     assert (found[1]["actor"], found[1]["t"], found[1]["refused"]) == ("nurse", 101.0 + offset, "")
@@ -184,9 +186,10 @@ def test_a_folder_that_cannot_be_made_is_said_and_hurts_nobody(
 def test_a_running_engine_logs_the_commands_that_it_gets(tmp_path: Path, path: Path) -> None:
     settings = settings_for(tmp_path, write_tiny_bundle(tmp_path / "bundles"), record=False)
     settings = settings.model_copy(update={"jsonlog": JsonLogSettings(path=str(path))})
-    (log,) = log_outputs(settings, SystemClock())
+    models = load_models(settings)
+    (log,) = log_outputs(settings, models, SystemClock())
     source = ScriptedSource("a", [])
-    engine = Engine(settings=settings, sources={"bed1": [source]}, outputs=[log], on_command=log.command)
+    engine = Engine(settings=settings, sources={"bed1": [source]}, models=models, outputs=[log], on_command=log.command)
     engine.start()
     try:
         engine.request("marker", {"kind": "note", "text": "turned"}, actor="nurse")
@@ -205,4 +208,5 @@ def test_a_running_engine_logs_the_commands_that_it_gets(tmp_path: Path, path: P
 
 
 def test_there_is_none_by_default() -> None:
-    assert log_outputs(Settings(bed=(BedSettings(),)), SystemClock()) == []
+    models = Models(bundles={}, build=lambda _bed, _session: pytest.fail("no pipeline is asked for"))
+    assert log_outputs(Settings(bed=(BedSettings(),)), models, SystemClock()) == []
