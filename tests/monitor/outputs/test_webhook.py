@@ -9,6 +9,7 @@ import json
 import logging
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -204,6 +205,39 @@ def test_while_the_receiver_is_down_alarms_wait_and_outlive_the_process(
         assert len(back.taken) == 3
     finally:
         back.close()
+
+
+def test_a_killed_process_loses_and_doubles_no_alarm(
+    receiver: Receiver, make: Callable[..., WebhookOutput], tmp_path: Path, repository: Path
+) -> None:
+    program = f"""
+import time
+from pathlib import Path
+from monitor.clock import SystemClock
+from monitor.config import WebhookSettings
+from monitor.outputs.webhook import WebhookOutput
+from monitor.types import Presence
+from tests.helpers.made_session import made_alarm
+settings = WebhookSettings(url={receiver.url!r} + "/alarms?ward=7", timeout_s=0.5)
+output = WebhookOutput(bed="bed1", settings=settings, folder=Path({str(tmp_path)!r}), clock=SystemClock())
+output.open()
+output.publish("bed1", [made_alarm(1.0), made_alarm(2.0, Presence.OFF), made_alarm(3.0, Presence.OFF)])
+print("published", flush=True)
+time.sleep(60)
+"""
+    receiver.answers = [204, *[500] * 5]
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=repository, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "published\n"
+        wait_until(lambda: len(receiver.requests) >= 2, 10.0)
+    finally:
+        process.kill()
+        process.communicate()
+    output = make(receiver.url)
+    wait_until(lambda: output.waiting == 0, 5.0)
+    assert [item["t_rel"] for item in receiver.taken] == [1.0, 2.0, 3.0]
+    assert len({item["id"] for item in receiver.taken}) == 3
 
 
 def test_a_certificate_that_does_not_verify_gets_nothing(
