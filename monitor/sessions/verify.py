@@ -297,7 +297,7 @@ class _Comparison:
     def _compare(self, old: Any, new: Any) -> None:
         self.compared[type(old).__name__] += 1
         fields = [item.name for item in dataclasses.fields(old)]
-        unlike = [name for name in fields if not _equal(getattr(old, name), getattr(new, name))]
+        unlike = [name for name in fields if not same_bits(getattr(old, name), getattr(new, name))]
         if unlike:
             values = "; ".join(f"{n} stored {getattr(old, n)!r}, now {getattr(new, n)!r}" for n in unlike)
             self._differ(f"{_name(old)}: {values}")
@@ -359,14 +359,14 @@ def _name(event: Any) -> str:
     return repr(event)
 
 
-def _equal(a: Any, b: Any) -> bool:
+def same_bits(a: Any, b: Any) -> bool:
     """Equal to the last bit; numbers by their eight bytes, so that NaN equals itself and 0.0 is not -0.0."""
     if isinstance(a, float) and isinstance(b, float):
         return struct.pack("<d", a) == struct.pack("<d", b) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same_bits(a[key], b[key]) for key in a)
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(_equal, a, b))
+        return len(a) == len(b) and all(map(same_bits, a, b))
     if dataclasses.is_dataclass(a) and type(a) is type(b):
-        return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+        return all(same_bits(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
     return bool(a == b)
