@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from models.base import PainModel
-from models.training.metrics import standing
+from models.training.metrics import CALM_AT_REST, standing
 from monitor.bundle import BundleSpec
 from monitor.images.spec import Render, ScalogramRender, WaveformRender
 
@@ -201,7 +201,7 @@ Windows drawn with equal classes; beside the model, logistic regression on a few
 Confusion (rows true: none, moderate, severe): `{figures["test.confusion"]}`; logistic regression:
 `{figures["baseline.confusion"]}`.
 
-{_verdict(figures)}
+{_verdict(figures)}{_no_index(spec)}
 
 Temperature {calibration.temperature:g}, fitted on {people["calibration"]} further subjects; calibration error there
 {calibration.ece:.3f}.
@@ -269,14 +269,20 @@ def _of(figures: Mapping[str, float | str], prefix: str, key: str) -> str:
 def _verdict(figures: Mapping[str, float | str]) -> str:
     match standing(figures):
         case "worse":
-            return (
-                "On these data the deep model is **worse than logistic regression**: it draws no index and may not\n"
-                "alarm. What its index would have been is told here only."
-            )
+            return "On these data the deep model is **worse than logistic regression**."
         case "alike":
             return "On these data the deep model is **not clearly better than logistic regression**."
         case "better":
             return "On these data the deep model is better than logistic regression."
+
+
+def _no_index(spec: BundleSpec) -> str:
+    if spec.weights.alarm_eligible:
+        return ""
+    return (
+        "\n\n**It draws no index and may not alarm**: for that a model has to stand beside plain features at least, and to"
+        f"\nhave a median index under {CALM_AT_REST:g} at rest. What its index would have been is told here only."
+    )
 
 
 def _fallback(values: Mapping[str, float] | None) -> str:  # type: ignore[type-arg]

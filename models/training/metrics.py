@@ -97,6 +97,19 @@ ALIKE: Final = 0.05
 """Balanced accuracies of held-out windows that differ by less are not called different."""
 
 
+CALM_AT_REST: Final = 40.0
+"""A model whose median fast index at rest is higher would alarm at rest: 10 under the default limit of the alarm."""
+
+
+def fit_for_alarms(figures: Mapping[str, float | str]) -> bool:
+    """Whether a model may draw an index and alarm: not behind plain features, and calm where there is no pain.
+
+    Args:
+        figures: As for `standing`, and with `live.rest.median_index`.
+    """
+    return standing(figures) != "worse" and float(figures["live.rest.median_index"]) < CALM_AT_REST
+
+
 def standing(figures: Mapping[str, float | str]) -> Literal["worse", "alike", "better"]:
     """How a model stands to plain features of the same held-out windows, by balanced accuracy.
 

@@ -27,7 +27,7 @@ from models.training.drawing import Drawing, drawn_inputs
 from models.training.end_to_end import Read, train_end_to_end
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
 from models.training.loop import FitResult, FitSettings, predict
-from models.training.metrics import calibration_error, classification, fit_temperature, softmax, standing
+from models.training.metrics import calibration_error, classification, fit_for_alarms, fit_temperature, softmax
 from models.training.result import spread, write_result
 from monitor.bundle import CalibrationSpec, TrainingSpec, WeightsSpec
 from monitor.images.spec import RenderSpec, ScalogramRender, WaveformRender
@@ -213,8 +213,8 @@ def build(name: str, out: Path, model_of: ShippedModel | None = None) -> None:
     figures |= _prefixed("live", live_figures([follow(runner, spec, sitting) for sitting in sittings]))
     figures["training.cpu_seconds"] = round(train_s)
     figures |= {f"validation_loss.{stage}": round(result.best_loss, 4) for stage, result in stages.items()}
-    # Followed live with an index, so that the card can tell of it; behind plain features it is not shown to anybody.
-    eligible = standing(figures) != "worse"
+    # Followed live with an index, so that the card can tell of it, whether or not anybody is to see one.
+    eligible = fit_for_alarms(figures)
     spec = spec.model_copy(
         update={
             "weights": spec.weights.model_copy(update={"alarm_eligible": eligible}),
