@@ -280,8 +280,8 @@ def _no_index(spec: BundleSpec) -> str:
     if spec.weights.alarm_eligible:
         return ""
     return (
-        "\n\n**It draws no index and may not alarm**: for that a model has to stand beside plain features at least, and to"
-        f"\nhave a median index under {CALM_AT_REST:g} at rest. What its index would have been is told here only."
+        "\n\n**It draws no index and may not alarm**: for that a model has to stand beside plain features at least, and"
+        f"\nto have a median index under {CALM_AT_REST:g} at rest. What its index would have been is told here only."
     )
 
 
