@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import commands, inventory, live, recordings, screen, service, sessions, shelf
+from monitor.cli import alarm_reports, commands, inventory, live, recordings, screen, service, sessions, shelf
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -88,6 +88,8 @@ app.command("new-session", rich_help_panel="A running engine")(commands.new_sess
 app.command(rich_help_panel="Recorded sessions")(sessions.inspect)
 app.command(rich_help_panel="Recorded sessions")(sessions.verify)
 app.command(rich_help_panel="Recorded sessions")(sessions.export)
+app.command(rich_help_panel="Recorded sessions")(alarm_reports.alarms)
+app.command("simulate-alarms", rich_help_panel="Recorded sessions")(alarm_reports.simulate_alarms)
 
 
 def main() -> None:
