@@ -17,11 +17,24 @@ from monitor.config import BedSettings
 from monitor.errors import SessionError
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner
+from monitor.sessions.alarm_grid import read_alarm_log, reproduce
 from monitor.sessions.reader import SessionReader
 from monitor.sessions.rows import StreamOpened, Tick
 from monitor.sessions.store import SessionWriter, StoredBundle
 from monitor.sessions.verify import VerifyResult, verify
-from monitor.types import Chunk, Command, Event, Provenance, Score, StreamEvent, StreamEventKind, StreamInfo, snap
+from monitor.types import (
+    AlarmAction,
+    AlarmEvent,
+    Chunk,
+    Command,
+    Event,
+    Provenance,
+    Score,
+    StreamEvent,
+    StreamEventKind,
+    StreamInfo,
+    snap,
+)
 from tests.helpers.made_session import SESSION, made_chunk, made_info, made_meta, made_score, made_spec, made_writer
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -161,6 +174,16 @@ def test_a_real_session_computes_anew_bit_for_bit(recorded: Path) -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert "equal bit for bit" in result.text()
+
+
+def test_the_alarms_of_a_real_session_come_again_from_its_scores_alone(recorded: Path) -> None:
+    with SessionReader(recorded) as reader:
+        log = read_alarm_log(reader)
+        again = reproduce(log, reader)
+    assert again.differences == again.notes == ()
+    assert again.compared == len(log.recorded) > 10
+    assert {"no_data", "broker_lost"} <= {item.condition for item in again.made if isinstance(item, AlarmEvent)}
+    assert {"audio_pause", "suspend", "limits"} <= {item.action for item in again.made if isinstance(item, AlarmAction)}
 
 
 SCORED = "(SELECT min(seq) FROM score WHERE window_hash IS NOT NULL)"
