@@ -1,6 +1,6 @@
 """A session's stored scores and indices through the alarm manager once more, at its own or at other limits and delays.
 
-Nothing is scored again: a point costs seconds for a day. The method is the threshold and delay simulation of clinical.md
+Nothing is scored again: a point costs seconds a day. The method is the threshold and delay simulation of clinical.md
 section 3. At the recorded settings the recorded alarms come again; `Replayed.differences` says where they do not. That
 can happen where several bundles are watched (only the scoring one's signal quality is stored), where other alarm rules
 made the session, and behind a span that was not recorded, which is left out.

@@ -18,7 +18,7 @@ from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
     *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session"),
-    *("audio-pause", "suspend", "resume", "limits"),
+    *("audio-pause", "suspend", "resume", "limits", "alarms", "simulate-alarms"),
     *("marker", "nrs", "acknowledge", "recalibrate", "export", "run", "dashboard", "install-service"),
 }
 
