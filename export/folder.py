@@ -43,7 +43,7 @@ def write_folder(*, spec: BundleSpec | Mapping[str, Any], files: Mapping[str, by
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     hashes[MODEL_JSON] = canonical_sha256(content)
     content["sha256"] = dict(sorted(hashes.items()))
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     total = sum(map(len, files.values())) + len(text.encode())
     if total > SHIPPED_BYTES:

@@ -73,6 +73,7 @@ def to_onnx(model: PainModel, *, outputs: Sequence[str], shapes: Shapes) -> onnx
     program.save(buffer)
     graph = onnx.load_model_from_string(buffer.getvalue())
     _strip(graph)
+    shorten_names(graph.graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
@@ -107,3 +108,20 @@ def _strip(graph: onnx.ModelProto) -> None:
     for item in (*graph.graph.node, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
         del item.metadata_props[:]
         item.doc_string = ""
+
+
+def shorten_names(graph: onnx.GraphProto) -> None:
+    """Number the intermediate results and forget the names of nodes, in place: they are a third of a graph's file.
+
+    Inputs, outputs and weights keep theirs, by which a person finds them.
+    """
+    kept = {item.name for item in (*graph.input, *graph.output, *graph.initializer)}
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # the graphs of branches and loops see names from outside
+    short: dict[str, str] = {}
+    for node in graph.node:
+        node.name = ""
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                if name and name not in kept:
+                    names[position] = short.setdefault(name, f"t{len(short)}")
