@@ -92,6 +92,7 @@ class Condition:
         self._silent = False
         self._silent_since = 0.0
         self._reminders = 0
+        self._said = ""
         self._signalled = (Activation.OFF, Activation.OFF)
 
     @property
@@ -123,12 +124,16 @@ class Condition:
         # What nobody has acknowledged goes on sounding; what was over comes back in silence.
         self._silent = joins and not latched and not audible
         self._silent_since = moment.t
+        self._said = text
         return [self._report(Presence.ON, moment, text)]
 
     def renew(self, moment: Moment, text: str) -> list[AlarmEvent]:
         """Say that more has come to what holds already; it is to be seen and heard anew."""
         self._silent = False
-        return [self._report(Presence.ON, moment, text)] if self.holds else []
+        if not self.holds:
+            return []
+        self._said = text
+        return [self._report(Presence.ON, moment, text)]
 
     def clear(self, moment: Moment, text: str) -> list[AlarmEvent]:
         """Switch off, or latch."""
@@ -155,12 +160,8 @@ class Condition:
             return []
         self._silent_since = moment.t
         self._reminders += 1
-        said = self.last.text.removeprefix("Still present: ")
-        return [
-            self._report(
-                self.presence, _as_before(moment, self.last), f"Still present: {said}", reminder=self._reminders
-            )
-        ]
+        text = f"Still present: {self._said}"
+        return [self._report(self.presence, _as_before(moment, self.last), text, reminder=self._reminders)]
 
     def restate(self, moment: Moment) -> list[AlarmEvent]:
         """Report anew where its signals have changed since: a pause or suspension has begun or ended."""

@@ -137,6 +137,7 @@ def test_an_acknowledged_alarm_that_stays_is_heard_again(every: int, heard: list
     reminders = transitions(course(alarm, [60.0] * 400, first=70))
     assert [event.t_rel for event in reminders] == heard
     assert [event.reminder for event in reminders] == list(range(1, len(heard) + 1))
+    assert all(event.text.startswith("Still present: Reassess pain") for event in reminders)  # not who acknowledged it
     assert {(e.presence, e.audio, e.event_id) for e in reminders} <= {(Presence.ACK, Activation.ON, ack.event_id)}
 
 
