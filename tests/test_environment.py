@@ -21,6 +21,7 @@ IMPORT_NAMES = {
     "pytest-qt": "pytestqt",
     "pytest-xdist": "xdist",
     "pillow": "PIL",
+    "PyWavelets": "pywt",
     "pyzmq": "zmq",
     "scikit-learn": "sklearn",
     "import-linter": "importlinter",

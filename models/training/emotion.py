@@ -148,7 +148,7 @@ def build_emotion(name: str, out: Path, model_of: EmotionModel | None = None) ->
         intended_use=INTENDED_USE,
     )
     sizes = {key: len(windows) for key, windows in sets.items()}
-    samples = {"regions": test.inputs[spread(len(test))]}
+    samples = {"regions": test.inputs["regions"][spread(len(test))]}
     write_result(out, model=model, spec=spec, card=_card(plan.title, spec, sizes), samples=samples)
     _log.info("%s: written to %s, %.0f s of processor time for training", name, out, seconds)
 

@@ -36,10 +36,11 @@ def test_the_table_has_every_architecture_of_the_registry_once_or_more() -> None
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("architecture", HERE)
 def test_an_architecture_is_exported_with_halved_weights_and_its_check_would_notice(architecture: str) -> None:
-    heavy = architecture in IMAGES
-    outcome = examine(first(architecture), batches=(1, 2) if heavy else (1, 3, 8), most_probes=3 if heavy else None)
+    # The full check, all batches and every probe, is `export all --check`; here time counts.
+    batches = (1, 2) if architecture in IMAGES else (1, 3)
+    outcome = examine(first(architecture), batches=batches, most_probes=3)
     assert outcome.problem == ""
-    assert {result.batch for result in outcome.results} == ({1, 2} if heavy else {1, 3, 8})
+    assert {result.batch for result in outcome.results} == set(batches)
     assert {"logits", "features"} <= {result.output for result in outcome.results}
     assert all(result.passed for result in outcome.results)
     assert outcome.probes >= 1

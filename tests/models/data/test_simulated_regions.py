@@ -126,3 +126,5 @@ def test_the_plan_writes_what_the_export_needs(tmp_path) -> None:
     assert "emotion, not pain" in card
     assert max(map(len, card.splitlines())) < 400
     assert (tmp_path / "weights.pt").is_file()
+    with np.load(tmp_path / "samples.npz") as samples:
+        assert samples["regions"].shape[1:] == (246, 25)
