@@ -1,14 +1,14 @@
 # Two commands for users:  make demo   make test      (Python 3.11-3.13 with venv, make and a shell are all they need)
 #   make demo ARGS="--headless --seconds 40"   arguments for `pain-monitor demo`
 #   make test PYTHON=python3.12                another Python          TORCH_INDEX=URL   another index for torch
-#   make lint types imports unit live          the checks of `make test` one by one
+#   make lint types imports unit exports live  the checks of `make test` one by one
 #   make bundles                               train and export the shipped models anew (BUNDLES=NAME: only that one)
 #   make bench                                 side-by-side measurements
 # Set-up is done once and again only when pyproject.toml changes. Exit status of the set-up: 3 where something of the
 # system is missing that could not be installed (make prints it as "Error 3").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint types imports unit live bundles bench clean
+.PHONY: help setup setup-test demo test lint types imports unit exports live live-and-exports bundles bench clean
 
 PY := .venv/bin/python
 ARGS ?=
@@ -29,7 +29,7 @@ demo: setup
 	@$(PY) -m monitor.cli demo $(ARGS)
 
 test: setup-test
-	@$(MAKE) --no-print-directory --keep-going lint types imports unit live
+	@$(MAKE) --no-print-directory --keep-going lint types imports unit live-and-exports
 
 lint: setup-test
 	$(PY) -m ruff check .
@@ -42,11 +42,20 @@ imports: setup-test
 	.venv/bin/lint-imports --no-logo
 
 unit: setup-test
-	$(PY) -m pytest -m "not live" -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -m "not live" -n 2 --dist loadfile --ignore=tests/export $(ARGS)
+
+exports: setup-test
+	$(PY) -m pytest -m "not live" tests/export $(ARGS)
 
 # One after another: brokers, LSL streams and windows would disturb one another's timing.
 live: setup-test
 	$(PY) -m pytest -m live $(ARGS)
+
+# Live tests mostly wait. Meanwhile a core has minutes for exports, which give way to them and speak when they are done.
+live-and-exports: setup-test
+	@log=$$(mktemp); nice -n 15 $(MAKE) --no-print-directory exports >"$$log" 2>&1 & exports=$$!; \
+	$(MAKE) --no-print-directory live; status=$$?; \
+	wait $$exports || status=1; cat "$$log"; rm -f "$$log"; exit $$status
 
 bundles: setup-test
 	@for name in $(BUNDLES); do \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,13 @@ from models.base import PainModel
 from models.registry import create_model
 
 SHAPES = {"eda": (1, 138), "ecg": (1, 138)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An export takes up to a minute of a core, and gives way to others meanwhile."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(900), append=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 from tests.helpers.exporting import IMAGES, assert_exported_and_checked
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("architecture", IMAGES)
 def test_an_architecture_is_exported_with_halved_weights_and_its_check_would_notice(architecture: str) -> None:
     assert_exported_and_checked(architecture, batches=(1, 2))
