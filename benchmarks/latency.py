@@ -126,7 +126,8 @@ def _measure(folder: Path, bundle: str, seconds: float) -> tuple[list[Any], dict
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
-    for module, process, log in (("latency_player", player, pushed), ("latency_engine", engine, noted)):
+    # An engine that fails leaves the player waiting for a listener: the cause is told first.
+    for module, process, log in (("latency_engine", engine, noted), ("latency_player", player, pushed)):
         if process.returncode != 0 or not log.exists():
             said = (folder / f"{module}.txt").read_text(encoding="utf-8", errors="replace").strip()[-1000:]
             problem = f"ended with exit code {process.returncode}: {said or 'it said nothing'}"

@@ -66,7 +66,8 @@ def main() -> int:
     logging.basicConfig(level=settings.log.level)
     scores: list[dict[str, Any]] = []
     written: list[tuple[float, float]] = []
-    lines = JsonLines()
+    models = load_models(settings)
+    lines = JsonLines(bundles=models.specs)
 
     def show(bed: str, events: Sequence[Event]) -> None:
         for line in lines.add(bed, events):
@@ -74,8 +75,6 @@ def main() -> int:
         sys.stdout.flush()
         now = time.monotonic()
         written.extend((event.t_end, now) for event in events if isinstance(event, Score))
-
-    models = load_models(settings)
 
     def build(bed: BedSettings, session: uuid.UUID) -> BedPipeline:
         return cast(BedPipeline, _TimedPipeline(models.build(bed, session), scores))
