@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -39,6 +39,14 @@ class WindowSet:
     """(n,) whether something that is not pain happened in the window or shortly before it."""
     calibrated: BoolArray
     """(n,) whether the subject's own baseline scaled it, not the population's."""
+    groups: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
+    """(n,) what kind of stretch it is, for figures by kind (`phasic`, `tonic`, `rest`); empty where nobody says."""
+
+    def __post_init__(self) -> None:
+        if len(self.groups) != len(self.labels):
+            if len(self.groups):
+                raise ValueError(f"{len(self.groups)} groups for {len(self.labels)} windows")
+            object.__setattr__(self, "groups", np.full(len(self.labels), ""))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +67,7 @@ class WindowSet:
         return self.take(self.labels != UNLABELLED)
 
 
-_PER_WINDOW: Final = ("labels", "subjects", "t_end", "level", "since_onset_s", "confounded", "calibrated")
+_PER_WINDOW: Final = ("labels", "subjects", "t_end", "level", "since_onset_s", "confounded", "calibrated", "groups")
 
 
 def join(parts: Sequence[WindowSet]) -> WindowSet:
