@@ -77,32 +77,11 @@ def windows_of(
     numbers = dict(classes) if classes is not None else {i: i for i in range(len(data.classes))}
     if sorted(set(numbers.values())) != list(range(len(set(numbers.values())))):
         raise ValueError(f"class numbers do not count from 0: {numbers}")
-    parts = []
-    for sitting in data:
-        if sitting.part == "test" and all(trial.label is None for trial in sitting.trials):
-            continue  # nothing of them could be scored; a data set of them alone was refused
-        _check_signals(sitting, protocol, inputs)
-        if protocol == "paper":
-            length = seconds if seconds is not None else PAPER_SECONDS.get(data.kind)
-            if length is None:
-                raise SourceError(f"how long is a trial of {data.kind}?", where=str(data.root), todo="Give seconds")
-            left = _NOT_IN_PAPER.get(data.kind, frozenset())
-            told = replace(sitting, trials=tuple(trial for trial in sitting.trials if trial.group not in left))
-            parts.append(paper_windows(told, inputs, seconds=length, classes=numbers, seed=seed))
-        elif protocol == "live-segment":
-            if carried := [item.name for item in inputs if item.filter.state != "window"]:
-                raise ValueError(f"the filter of {', '.join(carried)} is carried; see models.data.segments.restarted")
-            parts.append(segment_windows(sitting, inputs, classes=numbers, seed=seed))
-        else:
-            parts.append(
-                stream_windows(
-                    sitting,
-                    inputs,
-                    classes=numbers,
-                    silence_is_rest=data.kind in _SILENCE_IS_REST,
-                    joined=data.kind == "ai4pain-2025",
-                )
-            )
+    found = (
+        windows_of_sitting(data, sitting, protocol, inputs, classes=numbers, seconds=seconds, seed=seed)
+        for sitting in data
+    )
+    parts = [part for part in found if part is not None]
     traced = join_traced(parts) if parts else None
     missing = [
         name
@@ -117,6 +96,54 @@ def windows_of(
             todo="`python -m models data` says what is in the folder",
         )
     return traced
+
+
+def windows_of_sitting(
+    data: DataSet,
+    sitting: Sitting,
+    protocol: str,
+    inputs: Sequence[InputSpec],
+    *,
+    classes: Mapping[int, int],
+    seconds: float | None = None,
+    seed: int = 20,
+) -> TracedSet | None:
+    """Scaled windows of one sitting, as `windows_of` takes them; None where nobody knows what was done in it.
+
+    Args:
+        data: What it belongs to.
+        sitting: One of its sittings, read.
+        protocol: One that the data allow.
+        inputs: What the model reads.
+        classes: Class numbers by label.
+        seconds: As of `windows_of`.
+        seed: Of the draws.
+
+    Raises:
+        SourceError: If it has no such signal, or one of too low a rate.
+        ValueError: If an input of `live-segment` has a filter whose state is carried.
+    """
+    if sitting.part == "test" and all(trial.label is None for trial in sitting.trials):
+        return None  # nothing of them could be scored; a data set of them alone was refused
+    _check_signals(sitting, protocol, inputs)
+    if protocol == "paper":
+        length = seconds if seconds is not None else PAPER_SECONDS.get(data.kind)
+        if length is None:
+            raise SourceError(f"how long is a trial of {data.kind}?", where=str(data.root), todo="Give seconds")
+        left = _NOT_IN_PAPER.get(data.kind, frozenset())
+        told = replace(sitting, trials=tuple(trial for trial in sitting.trials if trial.group not in left))
+        return paper_windows(told, inputs, seconds=length, classes=classes, seed=seed)
+    if protocol == "live-segment":
+        if carried := [item.name for item in inputs if item.filter.state != "window"]:
+            raise ValueError(f"the filter of {', '.join(carried)} is carried; see models.data.segments.restarted")
+        return segment_windows(sitting, inputs, classes=classes, seed=seed)
+    return stream_windows(
+        sitting,
+        inputs,
+        classes=classes,
+        silence_is_rest=data.kind in _SILENCE_IS_REST,
+        joined=data.kind == "ai4pain-2025",
+    )
 
 
 def _check_signals(sitting: Sitting, protocol: str, inputs: Sequence[InputSpec]) -> None:
