@@ -6,10 +6,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, runtime_checkable
 
-from monitor.types import Event
+from monitor.types import AlarmEvent, Event
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,6 +37,55 @@ class Output(Protocol):
         ...
 
 
+@runtime_checkable
+class Route(Protocol):
+    """What an output has besides where it passes alarms on to somebody: it says how that stands, and can prove it.
+
+    Optional: whatever output has these four is watched by the self-check (`monitor.engine.selfcheck`), no other is.
+    All of them may be called by any thread at any time, also before `open` and after `close`.
+    """
+
+    bed: str
+    """Name of the bed that it serves; empty: all of them."""
+
+    @property
+    def waiting(self) -> int:
+        """Alarm transitions that the other end has not taken yet."""
+        ...
+
+    def problem(self) -> str:
+        """Why alarms do not get through now; empty where they do, or where nothing is known yet. Returns at once."""
+        ...
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:
+        """Send a probe over the whole route, and wait until the other end has proved that it came: an echo, a 2xx.
+
+        Called by a thread of its own, never by two at once; must not hold up `publish`.
+
+        Args:
+            report: Plain values that go along, for whoever looks: `n` (which check), `missed` (names of routes that
+                failed the last one).
+            timeout_s: Seconds that it may take.
+
+        Returns:
+            What was wrong, in words; empty where the route is proved.
+        """
+        ...
+
+
+@runtime_checkable
+class Heir(Protocol):
+    """An output that keeps the state of alarms somewhere else, where a process that died has left some standing."""
+
+    def restored(self, bed: str, alarms: Sequence[AlarmEvent]) -> None:
+        """Take note of the alarms that this process has taken over from one that failed.
+
+        Called once for each bed before the first `open`, also with none. These still stand, under their ids: they are
+        not to be ended, and not to be announced as new. Whatever else the process before left standing is over.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLoad:
     """How an engine stands by itself, beside its beds: for an output that tells it."""
@@ -51,6 +100,12 @@ class EngineLoad:
     """By bed: records of its session that could not be written."""
     pipeline_age_s: float
     """Seconds since the pipeline's last sign of life."""
+    checks: int = 0
+    """Self-checks so far."""
+    missed: Mapping[str, int] = field(default_factory=dict)
+    """By route: self-checks that it failed so far."""
+    unproved: Mapping[str, bool] = field(default_factory=dict)
+    """By route: whether it failed the newest one."""
 
 
 class CallbackOutput:
@@ -97,6 +152,11 @@ class OutputThread:
     def name(self) -> str:
         """Name of the output."""
         return self._output.name
+
+    @property
+    def output(self) -> Output:
+        """The output itself."""
+        return self._output
 
     @property
     def waiting(self) -> int:
