@@ -54,6 +54,13 @@ class SuspendArgs(_Args):
     """What is done to the patient."""
 
 
+class DelegateArgs(_Args):
+    """The client that asks signals alarms by itself, and will say so again in time; no sound is made here till then."""
+
+    seconds: Annotated[float, Field(ge=0, le=60)] | None = None
+    """Left out, as long as the configuration allows; 0: it no longer does."""
+
+
 class LimitsArgs(_Args):
     """Limits of the alarms change until the session ends; their ranges are those of `config.AlarmSettings`."""
 
@@ -97,6 +104,7 @@ ACTIONS: Final[Mapping[str, type[_Args]]] = {
     "audio_pause": AudioPauseArgs,
     "suspend": SuspendArgs,
     "resume": NoArgs,
+    "delegate": DelegateArgs,
     "limits": LimitsArgs,
     "new_session": NewSessionArgs,
     "choose_bundle": ChooseBundleArgs,

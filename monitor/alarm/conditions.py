@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from monitor.alarm.signals import Signals
 from monitor.types import Activation, AlarmEvent, AlarmKind, Presence, Priority
@@ -87,6 +87,7 @@ class Condition:
         self._bed = bed
         self._latching = latching
         self._onset = 0.0
+        self._event_id = ""  # where it was given one by the process before
         self._count = 0
         self._cleared: float | None = None
         self._silent = False
@@ -119,7 +120,7 @@ class Condition:
         latched = self.presence is Presence.LATCHED
         joins = self._cleared is not None and abs(moment.t - self._cleared) <= self._bed.rejoin_s
         if not latched and not joins:
-            self._onset, self._count, self._reminders = onset, 0, 0
+            self._onset, self._count, self._reminders, self._event_id = onset, 0, 0, ""
         self._count += 1
         # What nobody has acknowledged goes on sounding; what was over comes back in silence.
         self._silent = joins and not latched and not audible
@@ -169,6 +170,31 @@ class Condition:
             return []
         return [self._report(self.presence, _as_before(moment, self.last), self.last.text)]
 
+    def restore(self, item: Mapping[str, Any], moment: Moment) -> list[AlarmEvent]:
+        """Take over what a process or pipeline that failed has left standing: the same id, presence and count.
+
+        Args:
+            item: Its last `AlarmEvent` in plain values.
+            moment: Now.
+
+        Raises:
+            KeyError, ValueError: If it is none; nothing has changed then.
+        """
+        presence, text = Presence(item["presence"]), str(item["text"])
+        if presence is Presence.OFF or self.last is not None:
+            return []
+        moment = dataclasses.replace(
+            moment, bundle=str(item["bundle"]), index=item["index"], causes=tuple(item["causes"]),
+            scored=not item["hard"],
+        )  # fmt: skip
+        self._onset, self._event_id = float(item["onset"]), str(item["event_id"])
+        self._count, self._reminders = int(item["count"]), int(item["reminder"])
+        self._said, self._silent_since = text, moment.t
+        # What was present in silence, having joined the last one, stays silent; a pause ends with a restart (A9).
+        self._silent = presence is Presence.ON and item["audio"] == Activation.OFF.value
+        self.last = dataclasses.replace(self._report(presence, moment, text), before=presence)
+        return [self.last]
+
     def _signals(self, presence: Presence) -> tuple[Activation, Activation]:
         audio, visual = self._bed.signals.activation(self.kind, self.priority, presence)
         return (Activation.OFF if self._silent else audio), visual
@@ -186,7 +212,7 @@ class Condition:
             kind=self.kind,
             priority=self.priority,
             presence=presence,
-            event_id=str(uuid.uuid5(self._bed.session, f"{self.name}:{self._onset}")),
+            event_id=self._event_id or str(uuid.uuid5(self._bed.session, f"{self.name}:{self._onset}")),
             onset=self._onset,
             t=moment.t,
             t_rel=moment.t_rel,
@@ -214,7 +240,7 @@ def _as_before(moment: Moment, last: AlarmEvent) -> Moment:
 ASKED_OF: Final[Mapping[str, str]] = MappingProxyType(
     {
         STORE_FULL: "The session is not being recorded: free space on the disk",
-        BROKER_LOST: "The broker cannot be reached: alarms are not passed on, watch this screen",
+        BROKER_LOST: "A broker or receiver cannot be reached: alarms are not passed on, watch this screen",
         SELF_CHECK_MISSED: "A self-check was missed: check that alarms still reach you",
         MODEL_FAULT: "The model failed: no score. Assess the patient",
         STALE: "Scores have stopped: values are old. Assess the patient",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from monitor.alarm.delegation import Delegation
 from monitor.types import Activation, AlarmKind, Presence, Priority
 
 URGENCY: Final[Mapping[Priority, int]] = MappingProxyType({Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2})
@@ -24,6 +25,8 @@ class Signals:
         self._covers = Priority.LOW
         self._pain_until: float | None = None
         self._reason = ""
+        self.delegation: Final = Delegation()
+        """Who signals alarms in this monitor's place."""
 
     @property
     def suspended(self) -> bool:
@@ -82,4 +85,6 @@ class Signals:
             "pain": paused if self.suspended else on,
             "pain_until": self._pain_until,
             "reason": self._reason,
+            "location": "remote" if self.delegation.by else "local",
+            "delegates": list(self.delegation.by),
         }
