@@ -17,10 +17,11 @@ from export.fill import fill_model, wake_gates
 from export.folder import write_folder
 from export.parity import BATCHES, PROBED, RULE, Graphs, ParityError, check, check_mutations, make_inputs, summary
 from export.precision import MOST_CHANGE, RoundingError, noise_floor, probability_change
-from export.to_onnx import to_onnx
+from export.to_onnx import pruned, to_onnx
 from export.weights import Stored, rounded, share
 from models.base import PainModel, Shapes
 from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec, InputSpec
+from monitor.feature_space import FEATURES_NPZ
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner
 
 CARD = "card.md"
@@ -36,11 +37,12 @@ def write_bundle(
     out: Path,
     stored: Stored | None = None,
     samples: Mapping[str, NDArray[np.float32]] | None = None,
+    features: bytes | None = None,
 ) -> Bundle:
     """Export a model and write its bundle, if and only if the graphs say what the module says.
 
-    Takes about a minute, with images some: scoring and explaining graph are each exported twice, with the model's
-    weights and with fill weights, under which attention matters.
+    Takes about a minute, with images some: the graph is exported twice, with the model's weights and with fill
+    weights, under which attention matters.
 
     Args:
         model: Trained module; unchanged.
@@ -51,6 +53,7 @@ def write_bundle(
         stored: How weights lie on disk; None: as `weights.stored` of the spec says. With `float16` the model that is
             written, and compared, is the one with rounded weights; what rounding changes is reported apart.
         samples: Real windows, (windows, *shape) by input name, to look at that change on besides random ones.
+        features: Content of features.npz (see `monitor.feature_space`), for a bundle that limits the distance.
 
     Raises:
         ParityError: If a graph differs from the module, or the check would not have noticed a dead tensor.
@@ -81,7 +84,8 @@ def write_bundle(
         rounding = _rounding(model, kept, shapes, valid, samples)
     files, parity = export_checked(kept, shapes, stored=weights.stored)
     complete = valid.model_copy(update={"parity": parity | rounding, "weights": weights})
-    bundle = write_folder(spec=complete, files={**files, CARD: card.encode()}, out=out)
+    beside = {CARD: card.encode()} | ({} if features is None else {FEATURES_NPZ: features})
+    bundle = write_folder(spec=complete, files={**files, **beside}, out=out)
     OnnxRunner([bundle])
     return bundle
 
@@ -152,9 +156,11 @@ def export_graphs(model: PainModel, shapes: Shapes, *, stored: Stored = "float32
         shapes: Of every input, without the batch axis.
         stored: How weights lie on disk.
     """
-    outputs = {MODEL_ONNX: SCORE_OUTPUTS, EXPLAIN_ONNX: tuple(m.name for m in model.attention_maps(shapes))}
-    graphs = {name: to_onnx(model, outputs=names, shapes=shapes) for name, names in outputs.items() if names}
-    return share(graphs, stored=stored)
+    maps = tuple(m.name for m in model.attention_maps(shapes))
+    # Exported once: what scores and what explains are cut from the same graph.
+    graph = to_onnx(model, outputs=(*SCORE_OUTPUTS, *maps), shapes=shapes)
+    outputs = {MODEL_ONNX: SCORE_OUTPUTS, EXPLAIN_ONNX: maps}
+    return share({name: pruned(graph, names) for name, names in outputs.items() if names}, stored=stored)
 
 
 def _shapes(spec: Mapping[str, Any], model: PainModel) -> dict[str, tuple[int, ...]]:
