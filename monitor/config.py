@@ -106,6 +106,8 @@ class AlarmSettings(_Settings):
     """Longest pause of alarm sounds, and the usual one; 0: there is none."""
     suspend_s: Annotated[float, Field(ge=0, le=300)] = 300.0
     """Longest suspension of pain alarms during a procedure, and the usual one; 0: there is none."""
+    delegation_s: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """A client that signals alarms in this monitor's place must say so again within so many seconds; 0: none may."""
 
 
 class BedSettings(_Settings):
@@ -142,8 +144,10 @@ class EngineSettings(_Settings):
     """Chunks that may wait for the pipeline; when full the oldest of that source are dropped, counted, and shown."""
     store_queue: Annotated[int, Field(ge=64, le=1_000_000)] = 65_536
     """Records that may wait for the disk; when full recording pauses and the lost span is counted and shown."""
-    watchdog_s: Annotated[float, Field(ge=2, le=300)] = 20.0
-    """A pipeline that shows no sign of life for so long is ended, and started anew by its supervisor."""
+    watchdog_s: Annotated[float, Field(ge=2, le=300)] = 6.0
+    """A pipeline that shows no sign of life for so long is reported as an alarm, ended, and started anew."""
+    selfcheck_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """Seconds between two self-checks, which prove each route that alarms take."""
     restart_limit: Annotated[int, Field(ge=0, le=1000)] = 10
     """Restarts within an hour before the supervisor gives up."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
