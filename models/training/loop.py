@@ -1,22 +1,35 @@
-"""A plain training loop: Adam, one milestone, early stopping on subjects that were not trained on.
+"""How a module is trained: settings, examples, and what comes of it; Lightning runs the epochs underneath.
 
 Defaults are those that the CrossMod-Transformer paper leaves open, in our reading: Adam at 5e-4, a tenth of it from the
 milestone on, batches of 64, cross entropy, gradient norm at most 1, weights of the best inner-validation loss.
+
+Lightning is imported when something is trained, since its import takes seconds. It writes no log, no checkpoint and no
+bar; whoever wants to show how it goes gives `on_epoch`.
 """
 
 from __future__ import annotations
 
-import copy
-import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-_log = logging.getLogger(__name__)
+from monitor.errors import ConfigError, Problem
+
+OnEpoch: TypeAlias = Callable[[str, int, int, float, float], None]
+"""Told at the end of every epoch: stage, epochs done, epochs at most, training loss, validation loss."""
+Augment: TypeAlias = Callable[[tuple[Tensor, ...], torch.Generator], tuple[Tensor, ...]]
+"""Changes the inputs of a training batch, on its device; draws come from the generator, which is the CPU's."""
+Optimiser: TypeAlias = Literal["adam", "adamw"]
+Decay: TypeAlias = Literal["milestone", "cosine"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+LEAST_SHARE = 0.01
+"""Of the learning rate, in cool-down and at the start of warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,26 +38,71 @@ class FitSettings:
 
     epochs: int
     """At most so many passes over the windows."""
-    milestone: int
-    """The learning rate is a tenth from this epoch on, counted from 0."""
+    milestone: int | None = None
+    """The learning rate is a tenth from this epoch on, counted from 0; None: it stays."""
     learning_rate: float = 5e-4
     batch: int = 64
     gradient_norm: float = 1.0
     patience: int = 6
     """Stop after so many epochs without a better validation loss."""
-    limit_s: float = 600.0
+    limit_s: float | None = None
     """Stop at the end of the epoch in which this much processor time is spent. A run that stops so depends on the
-    machine's speed, which the log says; shipped models are trained within their limits."""
+    machine's speed, which the log says; None: no limit."""
     seed: int = 20
     judged_batch: int = 128
     """Windows that are judged at a time, where nothing is learnt; fewer where a window is images."""
     bfloat16: bool = False
     """Convolutions and products in bfloat16 while training and validating, on weights in float32: half the time for
     images on a processor that can. Whatever is told of the model afterwards is in float32."""
+    optimiser: Optimiser = "adam"
+    weight_decay: float = 0.0
+    """Adam's is added to the gradient, AdamW's is decoupled (Loshchilov, Hutter, 2019)."""
+    decay: Decay = "milestone"
+    """What becomes of the learning rate after warm-up; see `rate_share`."""
+    warm_up: int = 0
+    """Epochs in which the learning rate rises linearly to its value."""
+    cool_down: int = 0
+    """Last epochs, at a hundredth of the learning rate; cosine only."""
+    label_smoothing: tuple[float, float] = (0.0, 0.0)
+    """p0, p1 of a value linear in the epoch: p(t) = p0 + t / T (p1 - p0) (Tiny-BioMoE). In training alone."""
+    dropout: tuple[float, float] | None = None
+    """The same for every `nn.Dropout` of what is trained; None: as the module was built."""
+    ordinal: bool = False
+    """Learn cumulative targets of ordered classes (`models.training.ordinal`)."""
+    device: Device = "auto"
+    """`auto`: a GPU where there is one. Weights come back to the CPU."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or self.patience < 1:
             raise ValueError("training needs an epoch, two windows a batch, and a patience of one")
+        if self.optimiser not in get_args(Optimiser) or self.decay not in get_args(Decay):
+            raise ValueError(f"no optimiser {self.optimiser!r} or no decay {self.decay!r}")
+        if self.device not in get_args(Device):
+            raise ValueError(f"no device {self.device!r}; there are {', '.join(get_args(Device))}")
+        if not (self.learning_rate > 0 and self.gradient_norm > 0 and self.weight_decay >= 0):
+            raise ValueError("learning rate and gradient norm are above 0, weight decay is not below")
+        if self.warm_up < 0 or self.cool_down < 0 or self.warm_up + self.cool_down >= self.epochs:
+            raise ValueError(f"{self.warm_up} + {self.cool_down} epochs of warm-up and cool-down leave none")
+        for name, pair in (("label_smoothing", self.label_smoothing), ("dropout", self.dropout or (0.0, 0.0))):
+            if not all(0.0 <= value < 1.0 for value in pair):
+                raise ValueError(f"{name} is {pair}: both lie in 0..1, 1 left out")
+
+    def rate_share(self, epoch: int) -> float:
+        """Share of the learning rate in an epoch counted from 0.
+
+        Warm-up: (e + 1) / (W + 1), 0.01 at least. Then `milestone`: 1, and 0.1 from the milestone on; `cosine`: half a
+        cosine from 1 to 0.01 over the epochs between warm-up and cool-down, 0.01 in cool-down.
+        """
+        if epoch < self.warm_up:
+            return max(LEAST_SHARE, (epoch + 1) / (self.warm_up + 1))
+        if self.decay == "milestone":
+            return 1.0 if self.milestone is None or epoch < self.milestone else 0.1
+        done = (epoch - self.warm_up) / (self.epochs - self.warm_up - self.cool_down)
+        return LEAST_SHARE + (1.0 - LEAST_SHARE) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+    def running(self, pair: tuple[float, float], epoch: int) -> float:
+        """p(t) = p0 + t / T (p1 - p0), T the number of epochs."""
+        return pair[0] + epoch / self.epochs * (pair[1] - pair[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,6 +147,23 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
     return counts.sum() / (classes * counts)
 
 
+def device_of(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means on this machine.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if name not in get_args(Device):
+        problem = Problem("device", f"'{name}' is none", f"one of {', '.join(get_args(Device))}")
+        raise ConfigError(where="training", problems=[problem])
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        why = "this torch was built without CUDA" if not torch.backends.cuda.is_built() else "no GPU is found"
+        problem = Problem("device", f"cuda cannot be had: {why}", 'write "auto" or "cpu"')
+        raise ConfigError(where="training", problems=[problem])
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
 def fit(
     forward: Callable[..., Tensor],
     module: nn.Module,
@@ -97,93 +172,81 @@ def fit(
     validation: Examples,
     settings: FitSettings,
     weights: Tensor | None = None,
+    augment: Augment | None = None,
+    stage: str = "model",
+    on_epoch: OnEpoch | None = None,
 ) -> FitResult:
-    """Train a module in place, on the CPU.
+    """Train a module in place.
 
-    The same seed, data and number of threads give the same weights.
+    On the CPU the same seed, data and number of threads give the same weights, whatever else runs on the machine. A
+    GPU adds in an order of its own, and its weights agree with the CPU's to rounding only.
 
     Args:
         forward: Takes the inputs of a batch, gives logits (B, classes); uses `module`'s parameters.
-        module: What is trained; ends in evaluation mode with the weights of the best epoch.
+        module: What is trained; ends on the CPU, in evaluation mode, with the weights of the best epoch.
         train: Examples.
         validation: Examples of other subjects.
         settings: How.
         weights: (classes,) weight of each class in the loss; None for equal weights.
+        augment: Changes the inputs of each training batch; labels stay.
+        stage: Name for `on_epoch`.
+        on_epoch: Is told how it goes.
 
     Raises:
+        ConfigError: If the device cannot be had.
         ValueError: If the loss is not finite.
     """
+    device = device_of(settings.device)
     started = time.process_time()
+    from models.training.fitting import run
+
     torch.manual_seed(settings.seed)
-    order = torch.Generator().manual_seed(settings.seed)
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [settings.milestone], gamma=0.1)
-
-    def learning(*inputs: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            return forward(*inputs).float()
-
-    def judge() -> float:
-        logits = predict(learning, module, validation.inputs, settings.judged_batch)
-        return float(functional.cross_entropy(logits, validation.labels, weight=weights))
-
-    best = float("inf"), -1
-    kept = copy.deepcopy(module.state_dict())
-    losses: list[float] = []
-    validations: list[float] = []
-    limited = False
-    for epoch in range(settings.epochs):
-        module.train()
-        total = 0.0
-        for rows in _batches(torch.randperm(len(train), generator=order), settings.batch):
-            optimiser.zero_grad(set_to_none=True)
-            logits = learning(*(values[rows] for values in train.inputs))
-            loss = functional.cross_entropy(logits, train.labels[rows], weight=weights)
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, settings.gradient_norm)
-            optimiser.step()
-            total += float(loss.detach()) * len(rows)
-        schedule.step()
-        losses.append(total / len(train))
-        validations.append(judge())
-        if not (losses[-1] < float("inf") and validations[-1] < float("inf")):
-            raise ValueError(f"the loss of epoch {epoch} is not finite")
-        if validations[-1] < best[0]:
-            best = validations[-1], epoch
-            kept = copy.deepcopy(module.state_dict())
-        spent = time.process_time() - started
-        _log.info("  epoch %d: loss %.4f, validation %.4f, %.0f s", epoch, losses[-1], validations[-1], spent)
-        if epoch - best[1] >= settings.patience:
-            break
-        if spent > settings.limit_s and epoch + 1 < settings.epochs:
-            _log.warning("  stopped by the time limit of %.0f s", settings.limit_s)
-            limited = True
-            break
-    module.load_state_dict(kept)
-    module.eval()
+    course = run(
+        forward,
+        module,
+        train=train,
+        validation=validation,
+        settings=settings,
+        weights=weights,
+        augment=augment,
+        device=device,
+        stage=stage,
+        on_epoch=on_epoch,
+    )
     return FitResult(
-        train_loss=tuple(losses),
-        validation_loss=tuple(validations),
-        best_loss=best[0],
-        best_epoch=best[1],
+        train_loss=tuple(course.train_loss),
+        validation_loss=tuple(course.validation_loss),
+        best_loss=course.best_loss,
+        best_epoch=course.best_epoch,
         seconds=time.process_time() - started,
-        limited=limited,
+        limited=course.limited,
     )
 
 
-def predict(forward: Callable[..., Tensor], module: nn.Module, inputs: Sequence[Tensor], batch: int = 128) -> Tensor:
-    """Run a module in evaluation mode over many examples: what `forward` gives, joined along the batch axis."""
-    module.eval()
+def predict(
+    forward: Callable[..., Tensor],
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    batch: int = 128,
+    *,
+    device: str = "cpu",
+) -> Tensor:
+    """Run a module in evaluation mode over many examples: what `forward` gives, joined along the batch axis.
+
+    Args:
+        forward: Takes the inputs of a batch.
+        module: What it uses; ends on the CPU.
+        inputs: Each (n, ...), on the CPU.
+        batch: Examples at a time.
+        device: As `FitSettings.device`; what is given back is on the CPU.
+
+    Raises:
+        ConfigError: If the device cannot be had.
+    """
+    there = device_of(device)
+    module.eval().to(there)
     with torch.inference_mode():
-        parts = [forward(*(v[i : i + batch] for v in inputs)) for i in range(0, len(inputs[0]), batch)]
+        parts = [forward(*(v[i : i + batch].to(there) for v in inputs)).cpu() for i in range(0, len(inputs[0]), batch)]
+    module.cpu()
     # Tensors made in inference mode cannot be trained on; a copy can.
     return torch.cat(parts).clone()
-
-
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Batches of nearly `size`; a last one of a single window joins the one before, for BatchNorm's sake."""
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
