@@ -7,42 +7,27 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from models.data.base import IntArray
+from models.evaluation.calibration import fit_temperature, log_loss, softmax
+
+__all__ = [
+    "ALIKE",
+    "CALM_AT_REST",
+    "ECE_BINS",
+    "calibration_error",
+    "classification",
+    "fit_for_alarms",
+    "fit_temperature",
+    "log_loss",
+    "softmax",
+    "standing",
+]
 
 FloatArray = NDArray[np.float64]
 
 ECE_BINS: Final = 15
-_TEMPERATURES: Final = (0.2, 10.0)
-
-
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> FloatArray:
-    """(n, classes) probabilities, in float64."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def log_loss(probabilities: FloatArray, labels: IntArray) -> float:
-    """Mean negative log likelihood in which every class counts the same."""
-    of_label = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12))
-    return float(np.mean([of_label[labels == label].mean() for label in np.unique(labels)]))
-
-
-def fit_temperature(logits: NDArray[np.floating], labels: IntArray) -> float:
-    """The temperature under which the labels are likeliest, on a balanced prior (Guo et al. 2017, ICML).
-
-    Args:
-        logits: (n, classes) of subjects that the model was not trained on.
-        labels: (n,).
-    """
-    low, high = np.log(_TEMPERATURES)
-    found = minimize_scalar(
-        lambda log_t: log_loss(softmax(logits, float(np.exp(log_t))), labels), bounds=(low, high), method="bounded"
-    )
-    return float(f"{np.exp(found.x):.4g}")
 
 
 def calibration_error(
