@@ -10,7 +10,6 @@ verified; a new session with a new pipeline continues it, with its calibration, 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import uuid
 from collections import deque
@@ -21,19 +20,17 @@ from typing import Any, Final, Protocol, TypeAlias
 from monitor.actions import checked
 from monitor.clock import Clock
 from monitor.config import BedSettings
+from monitor.engine.faults import REBUILT, ended, failure, restated
 from monitor.errors import EngineError
 from monitor.sessions.rows import Input, StreamOpened, Tick, plain
 from monitor.types import (
-    Activation,
     AlarmEvent,
-    AlarmKind,
     CalibrationEvent,
     Chunk,
     Command,
     Event,
     PainIndex,
     Presence,
-    Priority,
     Score,
     StreamInfo,
     Window,
@@ -41,8 +38,6 @@ from monitor.types import (
 )
 
 _LOGGER = logging.getLogger(__name__)
-
-MODEL_FAULT: Final = "model_fault"
 
 CRASH_LIMIT: Final = 3
 CRASH_SPAN_S: Final = 60.0
@@ -167,14 +162,24 @@ class Bed:
         """The newest window that was scored; None before the first of a session."""
         return None if self._pipeline is None else self._pipeline.window
 
-    def start(self, *, continues: uuid.UUID | None = None, baseline: Baseline | None = None) -> None:
+    def start(
+        self,
+        *,
+        continues: uuid.UUID | None = None,
+        baseline: Baseline | None = None,
+        alarms: Sequence[AlarmEvent] = (),
+        fault: AlarmEvent | None = None,
+    ) -> None:
         """Begin the first session.
 
         Args:
             continues: Session of a process that failed a moment ago, if this one takes it up.
             baseline: The calibration of that session, if it had one.
+            alarms: Those that its pipeline left standing.
+            fault: That it failed; stands until there is a score.
         """
-        self._begin(at=self._now(), continues=continues, baseline=baseline)
+        self._fault = fault
+        self._begin(at=self._now(), continues=continues, baseline=baseline, alarms=alarms)
 
     def open_stream(self, info: StreamInfo) -> None:
         """A source found a stream, or found it again."""
@@ -251,7 +256,7 @@ class Bed:
             "calibration": plain(self._calibration),
             "score": plain(self._score),
             "index": plain(self._index),
-            "alarms": [plain(alarm) for alarm in self._alarms.values()],
+            "alarms": [plain(alarm) for alarm in self._standing()],
             "pipelines_rebuilt": self._rebuilt,
         }
 
@@ -264,10 +269,17 @@ class Bed:
     def _now(self) -> float:
         return float(snap(self._clock.now()))
 
-    def _begin(self, *, at: float, continues: uuid.UUID | None = None, baseline: Baseline | None = None) -> None:
+    def _begin(
+        self,
+        *,
+        at: float,
+        continues: uuid.UUID | None = None,
+        baseline: Baseline | None = None,
+        alarms: Sequence[AlarmEvent] = (),
+    ) -> None:
         self._session, self._continues = uuid.uuid4(), continues
         self._calibration = self._score = self._index = None
-        self._alarms = {MODEL_FAULT: self._fault} if self._fault else {}
+        self._alarms = {}
         self._pipeline = self._build(self._settings, self._session)
         utc = self._clock.utc() + (at - self._clock.now())
         self._journal.begin(
@@ -281,6 +293,15 @@ class Bed:
             f" continues {continues}" if continues else "",
         )
         session = self._session
+        if self._fault is not None:
+            self.note(self._fault)
+            self._fault = restated(self._fault, at, 0.0)  # said again only by a session that follows this one
+        if alarms:  # first of all, so that whoever is told finds them standing
+            left = {"alarms": [plain(alarm) for alarm in alarms]}
+            try:
+                self._step(Command(action="restore_alarms", at=at, actor="engine", args=left))
+            except EngineError:
+                _LOGGER.exception("bed %s: the alarms of the session before cannot be taken over", self.name)
         for info in list(self._streams.values()):
             self._step(StreamOpened(info=info, at=at))
         if self._preferred and session == self._session:  # a choice outlives the session that it was made in
@@ -299,6 +320,8 @@ class Bed:
         before, at = self._session, self._now()
         # Built first: what cannot be built leaves the running session as it is.
         settings = BedSettings.model_validate({**self._settings.model_dump(), "subject": subject})
+        for alarm in self._standing():  # of another patient: nobody is to find them standing
+            self.note(ended(alarm, at, at - alarm.t + alarm.t_rel, "A new session has begun"))
         self._journal.end(self.name)
         self._settings, self._fault, self._limits = settings, None, {}
         self._begin(at=at)
@@ -332,47 +355,40 @@ class Bed:
         self._crashes.append(at)
         while self._crashes[0] < at - CRASH_SPAN_S:
             self._crashes.popleft()
-        self._raise_fault(at, f"{type(error).__name__}: {error}")
+        self._fault = self._fault or self.failure(onset=at, text=REBUILT, cause=f"{type(error).__name__}: {error}")
         if len(self._crashes) > CRASH_LIMIT:  # the session stays open, for the next process to continue
+            self.note(self._fault)
             raise BedCrashError(
                 f"the pipeline of bed {self.name} failed {len(self._crashes)} times in {CRASH_SPAN_S:g} s"
             ) from error
-        calibration, before = self._calibration, self._session
+        calibration, before, standing = self._calibration, self._session, tuple(self._alarms.values())
         self._journal.end(self.name)
         self._pipeline = None
         self._rebuilt += 1
-        self._begin(at=at, continues=before, baseline=calibration.baseline if calibration else None)
+        baseline = calibration.baseline if calibration else None
+        self._begin(at=at, continues=before, baseline=baseline, alarms=standing)
 
-    def _raise_fault(self, at: float, cause: str) -> None:
-        if self._fault is not None:
-            return
-        self._fault = AlarmEvent(
-            bed=self.name,
-            condition=MODEL_FAULT,
-            kind=AlarmKind.TECHNICAL,
-            priority=Priority.LOW,
-            presence=Presence.ON,
-            event_id=str(uuid.uuid5(self._session, f"{MODEL_FAULT}@{at!r}")),
-            onset=at,
-            t=at,
-            t_rel=self._since_origin(at),
-            text="The monitor failed and was restarted: no score until it is ready. Assess the patient.",
-            index=None,
-            bundle=self._settings.bundles[0],
-            causes=(cause,),
-            hard=True,
+    def failure(self, *, onset: float, text: str, cause: str) -> AlarmEvent:
+        """The alarm that this bed has no working pipeline; said by nobody yet. From any thread.
+
+        Args:
+            onset: Stream clock since when.
+            text: See `monitor.engine.faults`.
+            cause: What happened, in words.
+        """
+        at, bundle = self._now(), self._settings.bundles[0]
+        t_rel = at - (score.t_end - score.t_rel) if (score := self._score) else 0.0
+        return failure(
+            bed=self.name, session=self._session, bundle=bundle, onset=onset, t=at, t_rel=t_rel, text=text, cause=cause
         )
-        self.note(self._fault)
+
+    def _standing(self) -> list[AlarmEvent]:
+        return [*self._alarms.values(), *([self._fault] if self._fault else [])]
 
     def _clear_fault(self, score: Score) -> None:
         fault, self._fault = self._fault, None
         if fault is not None:
-            over = dataclasses.replace(fault, presence=Presence.OFF, before=fault.presence, text="A score again")
-            over = dataclasses.replace(over, audio=Activation.OFF, visual=Activation.OFF)
-            self.note(dataclasses.replace(over, t=score.decided_at, t_rel=score.t_rel))
-
-    def _since_origin(self, at: float) -> float:
-        return at - (self._score.t_end - self._score.t_rel) if self._score else 0.0
+            self.note(ended(fault, score.decided_at, score.t_rel, "A score again"))
 
     def _pass_on(self, step: Input | None, events: Sequence[Event]) -> None:
         self._journal.log(self.name, step, events)
@@ -388,7 +404,7 @@ class Bed:
                     self._index = event
                 case CalibrationEvent():
                     self._calibration = event
-                case AlarmEvent():
+                case AlarmEvent() if step is not None:  # else it is the fault, which is no pipeline's
                     if event.presence is Presence.OFF:
                         self._alarms.pop(event.condition, None)
                     else:

@@ -29,9 +29,10 @@ from typing import Any, Final
 from monitor.actions import checked
 from monitor.alarm import STORE_FULL
 from monitor.clock import Clock, SystemClock
-from monitor.config import Settings
+from monitor.config import BedSettings, Settings
 from monitor.engine.beds import Bed, BedCrashError
 from monitor.engine.broadcast import Broadcast, Journals
+from monitor.engine.faults import REBUILT, failure, restated
 from monitor.engine.intake import Intake, Item, Request, SourceThread
 from monitor.engine.notify import READY, notify
 from monitor.engine.recorder import Recorder
@@ -41,7 +42,7 @@ from monitor.engine.wiring import Models, live_sources, load_models, session_wri
 from monitor.errors import EngineError, MonitorError
 from monitor.link import ControlServer, Publisher
 from monitor.locks import BedLock, run_dir
-from monitor.outputs.base import CallbackOutput, EngineLoad, Output, OutputThread
+from monitor.outputs.base import CallbackOutput, EngineLoad, Heir, Output, OutputThread
 from monitor.sessions.store import state_folder
 from monitor.sources.base import Source
 from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
@@ -156,19 +157,41 @@ class Engine:
             self._publisher.bind()
             undo.pop_all()
         self._recorder.start()
+        for bed_settings in self._settings.bed:
+            self._take_up(bed_settings)
         for output in self._outputs:
             output.start()
-        for bed_settings in self._settings.bed:
-            note = read_note(self._run_dir, bed_settings.name, bed_settings.subject)
-            self._beds[bed_settings.name].start(
-                continues=note.session if note else None, baseline=note.baseline if note else None
-            )
         self._watchdog.start()
         self._pipeline.start()
         self._control.start()
         self._broadcast.start()
         for source in self._sources:
             source.start()
+
+    def _take_up(self, settings: BedSettings) -> None:
+        """Begin the bed's first session, where there is one that failed as its continuation."""
+        bed, note = self._beds[settings.name], read_note(self._run_dir, settings.name, settings.subject)
+        utc_offset = self._clock.utc() - self._clock.now()
+        note = note.on_clock(utc_offset) if note else None
+        alarms = note.alarms if note else ()
+        fault = note.fault if note else None
+        if note is not None and fault is None:
+            alive = min(note.alive_utc - utc_offset, self._clock.now())
+            cause = "the process ended without a farewell"
+            fault = failure(
+                bed=bed.name, session=note.session, bundle=settings.bundles[0], onset=alive, t=self._clock.now(),
+                t_rel=0.0, text=REBUILT, cause=cause,
+            )  # fmt: skip
+            _LOGGER.error("bed %s: %s; session %s is continued", bed.name, cause, note.session)
+        elif fault is not None:
+            fault = restated(fault, self._clock.now(), 0.0)
+        for thread in self._outputs:
+            if isinstance(heir := thread.output, Heir):
+                heir.restored(bed.name, [*alarms, *([note.fault] if note and note.fault else [])])
+        bed.start(
+            continues=note.session if note else None, baseline=note.baseline if note else None, alarms=alarms,
+            fault=fault,
+        )  # fmt: skip
 
     def stop(self) -> int:
         """End everything in order: sources, pipeline, sessions, outputs, locks. What hangs is left behind and logged.

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
+from monitor.alarm import MODEL_FAULT
 from monitor.engine.beds import SessionStart
 from monitor.engine.resume import ResumeNote, remove_note, touch_note, write_note
 from monitor.errors import MonitorError
 from monitor.sessions.rows import Input, StreamOpened, Tick
-from monitor.types import CalibrationEvent, Chunk, Command, Event, StreamInfo
+from monitor.types import AlarmEvent, CalibrationEvent, Chunk, Command, Event, Presence, StreamInfo
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -81,6 +82,10 @@ class _Session:
     writer: Writer | None
     problem: str = ""
     baseline: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    alarms: dict[str, AlarmEvent] = field(default_factory=dict)
+    """Those that stand, by condition, as its pipeline said them."""
+    fault: AlarmEvent | None = None
+    """That the pipeline failed, which it cannot say itself."""
 
 
 class Recorder:
@@ -229,7 +234,7 @@ class Recorder:
             self._note(lambda: remove_note(self._run_dir, bed))
             return
         if isinstance(entry, _Step):
-            self._keep_baseline(bed, session, entry.events)
+            self._keep_state(bed, session, entry)
         if session.writer is None:
             return
         if isinstance(entry, _Gap):
@@ -282,17 +287,35 @@ class Recorder:
 
     # -- the note of the running session ------------------------------------------------------------------------------
 
-    def _keep_baseline(self, bed: str, session: _Session, events: Sequence[Event]) -> None:
-        for event in events:
+    def _keep_state(self, bed: str, session: _Session, entry: _Step) -> None:
+        """Put into the note what the next process needs: the calibration, and the alarms that stand."""
+        changed = False
+        for event in entry.events:
             if isinstance(event, CalibrationEvent):
                 baseline = dict(event.baseline)
-                if baseline != session.baseline:
-                    session.baseline = baseline
-                    self._write_note(bed, session)
+                changed |= baseline != session.baseline
+                session.baseline = baseline
+            elif isinstance(event, AlarmEvent):
+                changed = True
+                present = event.presence is not Presence.OFF
+                if entry.step is None and event.condition == MODEL_FAULT:
+                    session.fault = event if present else None
+                elif present:
+                    session.alarms[event.condition] = event
+                else:
+                    session.alarms.pop(event.condition, None)
+        if changed:
+            self._write_note(bed, session)
 
     def _write_note(self, bed: str, session: _Session) -> None:
+        start = session.start
         note = ResumeNote(
-            session=session.start.session, subject=session.start.bed.subject, baseline=dict(session.baseline)
+            session=start.session,
+            subject=start.bed.subject,
+            baseline=dict(session.baseline),
+            alarms=tuple(session.alarms.values()),
+            fault=session.fault,
+            utc_offset=start.utc - start.at,
         )
         self._note(lambda: write_note(self._run_dir, bed, note))
 
@@ -305,7 +328,7 @@ class Recorder:
     def _note(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except OSError as error:  # costs a calibration after a failure, and nothing now
+        except OSError as error:  # costs calibration and standing alarms after a failure, and nothing now
             _LOGGER.warning("the note of the running session cannot be kept: %s", error)
 
 

@@ -6,20 +6,28 @@ last alive.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from monitor.sessions.rows import plain, restore
+from monitor.types import AlarmEvent
 
 _LOGGER = logging.getLogger(__name__)
 
 MAX_AGE_S: Final = 300.0
 """A session that failed longer ago is not continued: nobody watched the patient or the sensors meanwhile."""
+
+
+_SAME_CLOCK_S: Final = 5.0
+"""UTC may be set by so much without that the stream clock is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +38,30 @@ class ResumeNote:
     subject: str
     baseline: Mapping[str, tuple[float, float, float]]
     """Its calibration as the last `CalibrationEvent` gave it; empty where it has none."""
+    alarms: tuple[AlarmEvent, ...] = ()
+    """The last transition of every alarm that its pipeline left standing."""
+    fault: AlarmEvent | None = None
+    """The alarm that the pipeline itself had failed, if it was said already."""
+    utc_offset: float = 0.0
+    """UTC less stream clock in its process."""
+    alive_utc: float = field(default=0.0, compare=False)
+    """When the process was last seen alive; only in a note that was read."""
+
+    def on_clock(self, utc_offset: float) -> ResumeNote:
+        """The same note with the times of its alarms on another stream clock: this machine has been started anew.
+
+        Args:
+            utc_offset: UTC less stream clock now.
+        """
+        shift = self.utc_offset - utc_offset
+        if abs(shift) < _SAME_CLOCK_S:  # else the last bits of an onset would differ for nothing
+            return self
+        return dataclasses.replace(
+            self,
+            alarms=tuple(_shifted(alarm, shift) for alarm in self.alarms),
+            fault=_shifted(self.fault, shift) if self.fault else None,
+            utc_offset=utc_offset,
+        )
 
 
 def write_note(run: Path, bed: str, note: ResumeNote) -> None:
@@ -44,7 +76,15 @@ def write_note(run: Path, bed: str, note: ResumeNote) -> None:
         OSError: If it cannot be written.
     """
     path = _path(run, bed)
-    text = json.dumps({"session": str(note.session), "subject": note.subject, "baseline": dict(note.baseline)})
+    content = {
+        "session": str(note.session),
+        "subject": note.subject,
+        "baseline": dict(note.baseline),
+        "alarms": [plain(alarm) for alarm in note.alarms],
+        "fault": plain(note.fault),
+        "utc_offset": note.utc_offset,
+    }
+    text = json.dumps(content)
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
@@ -74,21 +114,34 @@ def read_note(run: Path, bed: str, subject: str) -> ResumeNote | None:
     """
     path = _path(run, bed)
     try:
-        age = time.time() - path.stat().st_mtime
+        alive_utc = path.stat().st_mtime
         content = json.loads(path.read_text(encoding="utf-8"))
         note = ResumeNote(
             session=uuid.UUID(content["session"]),
             subject=str(content["subject"]),
             baseline={str(k): (float(v[0]), float(v[1]), float(v[2])) for k, v in content["baseline"].items()},
+            alarms=tuple(_alarm(item) for item in content.get("alarms", ())),
+            fault=_alarm(content["fault"]) if content.get("fault") else None,
+            utc_offset=float(content.get("utc_offset", 0.0)),
+            alive_utc=alive_utc,
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         _LOGGER.warning("%s cannot be read (%s); the bed starts a session of its own", path, error)
         return None
-    if note.subject != subject or not -MAX_AGE_S <= age <= MAX_AGE_S:
+    if note.subject != subject or not -MAX_AGE_S <= time.time() - alive_utc <= MAX_AGE_S:
         return None
     return note
+
+
+def _alarm(item: Mapping[str, Any]) -> AlarmEvent:
+    alarm: AlarmEvent = restore(AlarmEvent, item)
+    return alarm
+
+
+def _shifted(alarm: AlarmEvent, seconds: float) -> AlarmEvent:
+    return dataclasses.replace(alarm, onset=alarm.onset + seconds, t=alarm.t + seconds)
 
 
 def _path(run: Path, bed: str) -> Path:

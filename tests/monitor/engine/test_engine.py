@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import monitor.engine.engine
+from monitor.alarm import MODEL_FAULT
 from monitor.clock import ManualClock, SystemClock
 from monitor.config import BedSettings, EngineSettings, Settings
-from monitor.engine.beds import CRASH_LIMIT, MODEL_FAULT, Bed, BedCrashError, BedPipeline, SessionStart
+from monitor.engine.beds import CRASH_LIMIT, Bed, BedCrashError, BedPipeline, SessionStart
 from monitor.engine.engine import EXIT_CRASHED, Engine
 from monitor.engine.recorder import Recorder, Writer
 from monitor.engine.resume import ResumeNote, read_note, remove_note, write_note
@@ -545,7 +546,14 @@ def test_limits_and_reports_outlive_a_crash_and_limits_end_with_the_subject(bund
     told = [[(s.action, s.args) for s in steps if isinstance(s, Command)] for _, steps in journal.sessions]
     lost = ("technical", {"name": "broker_lost", "present": True, "causes": ["broker_lost"]})
     limits = ("limits", {"severe_on": 65.0})
-    assert told == [[lost, limits], [limits, lost], [lost]]
+    (restored, (left,)) = (told[1][0][0], told[1][0][1]["alarms"])
+    assert (restored, left["condition"], left["presence"]) == ("restore_alarms", "broker_lost", "on")
+    assert [told[0], told[1][1:], told[2]] == [[lost, limits], [limits, lost], [lost]]
+    alarms = [event for event in published if isinstance(event, AlarmEvent) and event.condition == "broker_lost"]
+    # Raised, taken over, ended with the subject, and raised anew for the next one.
+    assert [event.presence.value for event in alarms] == ["on", "on", "off", "on"]
+    assert len({event.event_id for event in alarms[:3]}) == 1
+    assert (alarms[1].before, alarms[3].event_id != alarms[0].event_id) == (Presence.ON, True)
     changes = [event for event in published if isinstance(event, AlarmAction)]
     assert [(event.actor, event.before, event.after) for event in changes] == [
         ("nurse", {"severe_on": 70.0}, {"severe_on": 65.0}),
