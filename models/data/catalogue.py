@@ -15,6 +15,7 @@ from models.data.own import open_own
 from models.data.painmonit import open_painmonit
 from models.data.recorded import DataSet
 from models.data.settings import DataSettings
+from models.data.simulated_cohort import open_simulated
 from monitor.errors import SourceError
 
 _OPEN: Final[Mapping[str, Callable[[DataSettings], DataSet]]] = MappingProxyType(
@@ -29,10 +30,11 @@ _OPEN: Final[Mapping[str, Callable[[DataSettings], DataSet]]] = MappingProxyType
         "e4": open_own,
         "xdf": open_own,
         "sessions": open_own,
+        "simulated": open_simulated,
     }
 )
 
-_NOT_READ: Final = frozenset({"path", "cache", "subjects", "leave_out"})
+_NOT_READ: Final = frozenset({"path", "cache", "subjects", "leave_out", "train", "validation", "calibration", "test"})
 """Settings that do not change what is read of a sitting; the path is in the names of its files."""
 
 

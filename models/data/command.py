@@ -61,17 +61,18 @@ def data(
 
 def show(result: Survey, out: Console) -> None:
     """Print a survey as tables."""
-    from models.data.survey import NOTICE
+    from models.data.survey import notice
 
     subjects = len({sitting.subject for sitting in result.sittings})
     hours = sum(sitting.seconds for sitting in result.sittings) / 3600
     out.print(f"[bold]{result.kind}[/bold]  subjects {subjects}, sittings {len(result.sittings)}, hours {hours:.3g}")
     out.print(result.root, markup=False, highlight=False, soft_wrap=True)
-    out.print(NOTICE, style="dim")
+    out.print(notice(result.kind), style="dim")
     signals = sorted({_signals(sitting) for sitting in result.sittings})
     if len(signals) == 1:
         out.print("Signals: " + signals[0], highlight=False, markup=False)
-    out.print(_sittings_table(result, signals=len(signals) > 1))
+    # Simulated subjects differ in the rates of their devices alone, which the oddities below list.
+    out.print(_sittings_table(result, signals=len(signals) > 1 and result.kind != "simulated"))
     if result.oddities:
         out.print(_oddities_table(result.oddities, result.root))
     for name, reason in result.protocols.items():

@@ -18,20 +18,29 @@ import numpy as np
 
 from models.data.recorded import DataSet, Oddity, Sitting
 from models.data.segments import paper_windows, segment_windows
+from models.data.simulated_cohort import event_cuts
 from models.data.streams import stream_windows
 from models.data.traced import BUNDLE_PROTOCOLS, TracedSet, join_traced
 from monitor.bundle import InputSpec
 from monitor.errors import SourceError
 
 PAPER_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
-    {"biovid-a": 5.5, "biovid-b": 5.5, "ai4pain-2025": 9.9, "ai4pain-2026": 9.9, "pmed": 10.0, "pmcd": 4.0}
+    {
+        "biovid-a": 5.5,
+        "biovid-b": 5.5,
+        "ai4pain-2025": 9.9,
+        "ai4pain-2026": 9.9,
+        "pmed": 10.0,
+        "pmcd": 4.0,
+        "simulated": 5.5,
+    }
 )
 """Signal of a trial by kind. AI4PAIN: its shortest cuts have 990 samples at 100 Hz, and every class is cut to that."""
 
 _NOT_IN_PAPER: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"pmcd": frozenset({"rated 0"})})
 """Groups of trials that the article of a kind leaves out: PMCD takes its windows without pain from the run-up alone."""
 
-_SILENCE_IS_REST: Final = frozenset({"biovid-c", "pmed"})
+_SILENCE_IS_REST: Final = frozenset({"biovid-c", "pmed", "simulated"})
 """Kinds in which every stimulus is listed, so that the time between them is known to be without one."""
 
 
@@ -126,6 +135,9 @@ def windows_of_sitting(
     if sitting.part == "test" and all(trial.label is None for trial in sitting.trials):
         return None  # nothing of them could be scored; a data set of them alone was refused
     _check_signals(sitting, protocol, inputs)
+    if data.kind == "simulated" and protocol != "live-stream":
+        longest_s = max(item.samples / item.rate_hz for item in inputs)
+        sitting = event_cuts(sitting, max(longest_s, seconds or PAPER_SECONDS[data.kind]))
     if protocol == "paper":
         length = seconds if seconds is not None else PAPER_SECONDS.get(data.kind)
         if length is None:

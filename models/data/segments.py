@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from models.data.base import IntArray, WindowSet
 from models.data.guards import without_overlap
 from models.data.recorded import Channel, FloatArray, Oddity, Sitting, Trial
+from models.data.simulated_session import CONFOUNDERS
 from models.data.traced import NO_STATISTIC, Span, Statistic, TracedSet
 from monitor import dsp
 from monitor.bundle import InputSpec
@@ -375,8 +376,9 @@ def _gather(
         t_end=np.array(t_end, dtype=np.float64),
         level=np.array([(trial.label or 0) / top for trial in rows.trials], dtype=np.float64),
         since_onset_s=np.array(onsets, dtype=np.float64),
-        confounded=np.zeros(n, dtype=np.bool_),
+        confounded=np.array([trial.group in CONFOUNDERS for trial in rows.trials], dtype=np.bool_),
         calibrated=np.full(n, bool(statistics)),
+        groups=np.array([trial.group for trial in rows.trials], dtype=np.str_),
     )
     lengths = [span.stop_s - span.start_s for span in rows.spans]
     return TracedSet(

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.data.simulated_session import RATES_HZ
 from monitor.config import read_toml
 from monitor.errors import Problem
 from monitor.sources.units import canonical_unit, known_units
 from monitor.types import MODALITY_UNITS
 
 Kind = Literal[
-    "biovid-a", "biovid-b", "biovid-c", "ai4pain-2025", "ai4pain-2026", "pmed", "pmcd", "e4", "xdf", "sessions"
+    "biovid-a",
+    "biovid-b",
+    "biovid-c",
+    "ai4pain-2025",
+    "ai4pain-2026",
+    "pmed",
+    "pmcd",
+    "e4",
+    "xdf",
+    "sessions",
+    "simulated",
 ]
 OWN: Final = ("e4", "xdf", "sessions")
 """Kinds that hold what a user recorded, in a form that says nothing of classes."""
+SIMULATED: Final = ("simulated",)
+_RECORDED: Final = tuple(kind for kind in get_args(Kind) if kind not in SIMULATED)
+_PARTS: Final = ("train", "validation", "calibration", "test")
 
 _BELONGS: Final = {
     "version": ("biovid-a", "biovid-b", "biovid-c"),
@@ -27,8 +41,17 @@ _BELONGS: Final = {
     "classes": OWN,
     "nrs_cuts": OWN,
     "nrs_span_s": OWN,
+    "path": _RECORDED,
+    "signals": _RECORDED,
+    "units": _RECORDED,
+    "population": SIMULATED,
+    "least_hz": SIMULATED,
+    **dict.fromkeys(_PARTS, SIMULATED),
 }
 """Keys that only some kinds read."""
+
+
+_People = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class DataSettings(BaseModel):
@@ -66,6 +89,20 @@ class DataSettings(BaseModel):
     """E4, XDF, sessions: the lowest score of every class but the first."""
     nrs_span_s: Annotated[float, Field(ge=1, le=600)] = 10.0
     """E4, XDF, sessions: a score speaks for so many seconds before it was entered."""
+    train: _People = 60
+    """Simulated: subjects to learn from; the parts are other people, whatever their numbers."""
+    validation: _People = 12
+    """Simulated: subjects to stop training by."""
+    calibration: _People = 12
+    """Simulated: subjects to calibrate on."""
+    test: _People = 60
+    """Simulated: subjects for figures alone."""
+    population: Literal["default", "shifted", "neurokit"] = "default"
+    """Simulated: `shifted`: all ranges half as wide again, other noise and devices; `neurokit`: signals of neurokit2's
+    own simulators, with which nothing here was tuned."""
+    least_hz: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Simulated: sampling rate by modality below which no device is drawn, so that one cohort serves all models of a
+    run: {ECG = 250} for those at 512 Hz."""
 
 
 class _File(BaseModel):
@@ -85,7 +122,7 @@ def load_data_settings(path: Path) -> DataSettings:
     settings = read_toml(path, _File, lambda file: contradictions(file.data, path.parent)).data
     return settings.model_copy(
         update={
-            "path": str(_resolved(settings.path, path.parent)),
+            "path": str(_resolved(settings.path, path.parent)) if settings.path else "",
             "cache": str(
                 _resolved(settings.cache, path.parent)
                 if settings.cache
@@ -110,7 +147,9 @@ def contradictions(data: DataSettings, base: Path) -> list[Problem]:
     problems = []
     if data.kind is None:
         problems.append(Problem("data.kind", "it is not given", "which data set is it? see docs/data.md"))
-    if not data.path:
+    if data.kind in SIMULATED:
+        problems += _cohort_contradictions(data)
+    elif not data.path:
         problems.append(Problem("data.path", "it is not given", "the folder of the data set, which you must have"))
     elif not _resolved(data.path, base).is_dir():
         problems.append(Problem("data.path", f"there is no folder {_resolved(data.path, base)}"))
@@ -147,6 +186,25 @@ def contradictions(data: DataSettings, base: Path) -> list[Problem]:
             if name in data.model_fields_set and data.kind not in kinds
         ]
     return problems + _score_contradictions(data)
+
+
+def _cohort_contradictions(data: DataSettings) -> list[Problem]:
+    problems = []
+    if not any(getattr(data, part) for part in _PARTS):
+        problems.append(Problem("data.train", "the cohort is of nobody", f"one subject in {', '.join(_PARTS)}"))
+    for modality, rate_hz in data.least_hz.items():
+        known = RATES_HZ.get(modality)
+        key = f"data.least_hz.{modality}"
+        if known is None:
+            problems.append(Problem(key, f"'{modality}' is not simulated", f"one of {', '.join(RATES_HZ)}"))
+        elif rate_hz > max(known):
+            problems.append(Problem(key, f"no device gives {rate_hz:g} Hz", f"at most {max(known):g}"))
+    problems += [
+        Problem(f"data.modalities[{number}]", f"'{modality}' is not simulated", f"one of {', '.join(RATES_HZ)}")
+        for number, modality in enumerate(data.modalities)
+        if modality in MODALITY_UNITS and modality not in RATES_HZ
+    ]
+    return problems
 
 
 def _score_contradictions(data: DataSettings) -> list[Problem]:

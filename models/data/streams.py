@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.ai4pain import may_be_joined
-from models.data.base import UNLABELLED, IntArray, WindowSet
+from models.data.base import UNLABELLED, BoolArray, IntArray, WindowSet
 from models.data.guards import without_overlap
 from models.data.recorded import FloatArray, Oddity, Sitting, Trial
-from models.data.simulated import READ_S, Recorder, unscored_spec
+from models.data.simulated import CONFOUNDED_S, READ_S, Recorder, unscored_spec
+from models.data.simulated_session import CONFOUNDERS
 from models.data.traced import NO_STATISTIC, Span, Statistic, TracedSet
 from monitor.bundle import InputSpec
 from monitor.calibration import needs_baseline
@@ -175,6 +176,33 @@ def _moved(trial: Trial, places: Sequence[tuple[float, float]]) -> tuple[float, 
     return start_s, stop_s if trial.seconds is None else start_s + trial.seconds, trial.label
 
 
+def _groups(
+    sitting: Sitting, t_end: FloatArray, length_s: float, labels: IntArray, places: Sequence[tuple[float, float]]
+) -> tuple[NDArray[np.str_], BoolArray]:
+    """What kind of stretch each window (n,) is, and whether something that is not pain shows in it.
+
+    A window is of the kind of that trial which fills most of it, by the clock of the label rule; painful ones come
+    before the others, but for windows of no pain. Where a confounder shows in one of those, it is of its kind.
+    """
+    groups = np.full(len(t_end), "", dtype=np.dtype("<U32"))
+    confounded = np.zeros(len(t_end), dtype=np.bool_)
+    most = np.zeros(len(t_end))
+    spans = [(trial, *_moved(trial, places)) for trial in sitting.trials]
+    for trial, start, end, label in spans:
+        late = (start + LATE_ONSET_S, end + LATE_END_S) if label != 0 else (start, end)
+        share = _share(t_end, length_s, [late])
+        if label:
+            share = np.where(labels == 0, 0.0, 1.0 + share) * (share > 0.0)
+        better = share > most
+        groups[better], most[better] = trial.group, share[better]
+    for trial, start, end, _ in spans:
+        if trial.group in CONFOUNDERS:
+            there = (t_end >= start) & (t_end < end + CONFOUNDED_S)
+            confounded |= there
+            groups[there & (labels == 0)] = trial.group
+    return groups, confounded
+
+
 # -- feeding -----------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +316,7 @@ def _gather(
         there = (t_end - READ_S >= start) & (t_end - READ_S < end)
         level[there] = np.maximum(level[there], (label or 0) / max(len(sitting.classes) - 1, 1))
     onsets = np.array([-np.inf, *sorted(start for start, _, _ in stimuli)])
+    groups, confounded = _groups(sitting, t_end, length_s, labels, places)
     windows = WindowSet(
         inputs={
             item.name: np.array([row[item.name] for row in seen], dtype=np.float32).reshape((n, *item.shape))
@@ -298,8 +327,9 @@ def _gather(
         t_end=t_end,
         level=level,
         since_onset_s=t_end - onsets[np.searchsorted(onsets, t_end, side="right") - 1],
-        confounded=np.zeros(n, dtype=np.bool_),
+        confounded=confounded,
         calibrated=np.full(n, bool(statistics)),
+        groups=groups,
     )
     return TracedSet(
         protocol="live-stream",

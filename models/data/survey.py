@@ -14,6 +14,14 @@ from monitor.errors import SourceError
 _CALIBRATION_S: Final = 30.0
 """Continuous data need so much rest before the first stimulus, else the monitor could not calibrate."""
 NOTICE: Final = "Nothing of this data set is shipped with this program; it is read from your folder only."
+_SIMULATED: Final = (
+    "Simulated: nobody was recorded. Figures on it say how a method works, not how well it would on people."
+)
+
+
+def notice(kind: str) -> str:
+    """What is to be said first of data of a kind."""
+    return _SIMULATED if kind == "simulated" else NOTICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +68,7 @@ class Survey:
         return {
             "kind": self.kind,
             "root": self.root,
-            "notice": NOTICE,
+            "notice": notice(self.kind),
             "classes": list(self.classes),
             "subjects": len({sitting.subject for sitting in self.sittings}),
             "sittings": [asdict(sitting) for sitting in self.sittings],

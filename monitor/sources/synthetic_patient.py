@@ -1,6 +1,6 @@
 """A synthetic patient: seeded, endless, and the same however it is read.
 
-Training, test and demonstration patients come from disjoint ranges of seeds, so that no model is ever shown, or
+Patients to train on, to test on and to show come from disjoint ranges of seeds, so that no model is ever shown, or
 judged on, a patient that it learnt from.
 """
 
@@ -32,7 +32,14 @@ from monitor.sources.physiology_waveforms import Movement, Sensors
 from monitor.types import Float32Array, FloatArray
 
 SEED_RANGES: Final[Mapping[str, range]] = MappingProxyType(
-    {"train": range(1_000_000), "test": range(1_000_000, 2_000_000), "demo": range(2_000_000, 3_000_000)}
+    {
+        "train": range(1_000_000),
+        "test": range(1_000_000, 2_000_000),
+        "demo": range(2_000_000, 3_000_000),
+        "validation": range(3_000_000, 4_000_000),
+        "calibration": range(4_000_000, 5_000_000),
+        "tune": range(5_000_000, 6_000_000),
+    }
 )
 """Disjoint by construction; a patient's part and number name its seed, and there is no other way to choose one."""
 
@@ -47,13 +54,15 @@ _MOTION_SHARE: Final[Mapping[str, float]] = MappingProxyType({"movement": 1.0, "
 
 
 def patient_seed(part: str, number: int) -> int:
-    """Return the seed of patient `number` of a part (train, test, demo).
+    """Return the seed of patient `number` of a part, one of `SEED_RANGES`.
 
     Raises:
         MonitorError: If there is no such part, or the number leaves its range.
     """
     if part not in SEED_RANGES:
-        raise MonitorError(f"there is no part '{part}'", where="synthetic patient", todo="Write train, test or demo")
+        raise MonitorError(
+            f"there is no part '{part}'", where="synthetic patient", todo=f"Write one of {', '.join(SEED_RANGES)}"
+        )
     seeds = SEED_RANGES[part]
     if not 0 <= number < len(seeds):
         raise MonitorError(
@@ -68,7 +77,7 @@ class SyntheticPatient:
     """One simulated subject and everything that happens to it.
 
     Args:
-        part: train, test or demo.
+        part: One of `SEED_RANGES`: train, test, demo, ...
         number: Which patient of that part.
         episodes: Its pain; None for an endless schedule of its own, empty for none.
         confounders: What moves its signals without being pain; None and empty likewise.

@@ -83,8 +83,8 @@ def test_seed_ranges_are_disjoint_and_enforced() -> None:
         for outside in (-1, len(seed_range)):
             with pytest.raises(MonitorError, match="outside the seeds"):
                 SyntheticPatient(part=part, number=outside)
-    with pytest.raises(MonitorError, match="no part 'validation'"):
-        SyntheticPatient(part="validation", number=0)
+    with pytest.raises(MonitorError, match="no part 'nowhere'"):
+        SyntheticPatient(part="nowhere", number=0)
 
 
 def test_patients_of_different_parts_differ() -> None:
