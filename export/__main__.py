@@ -12,6 +12,7 @@ import typer
 
 from monitor.bundle import BundleSpec, load_bundle
 from monitor.errors import MonitorError
+from monitor.feature_space import FEATURES_NPZ
 from monitor.scoring.session import OnnxRunner
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def write(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Real windows, .npz of (windows, *shape) by input.")
     ] = None,
 ) -> None:
-    """Export a trained model, check it against torch, and write its bundle. Takes a minute or some."""
+    """Export a trained model, check it against torch, and write its bundle. Takes a minute or some.
+
+    A features.npz beside the weights becomes a part of the bundle.
+    """
 
     def make() -> BundleSpec:
         import numpy as np
@@ -82,6 +86,7 @@ def write(
             out=out,
             stored=stored,
             samples=windows,
+            features=beside.read_bytes() if (beside := weights.with_name(FEATURES_NPZ)).is_file() else None,
         ).spec
 
     _write(make, out)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from monitor.errors import BundleError, Problem
+from monitor.feature_space import FEATURES_NPZ, read_feature_space
 from monitor.images.spec import RenderSpec
 from monitor.types import MODALITY_UNITS, many_channels
 
@@ -150,6 +151,21 @@ class AttentionSpec(_Spec):
     shape: tuple[int, ...]
 
 
+class AbstainSpec(_Spec):
+    """Where the model is not believed: a window above either limit is uncertain, and no part of the index."""
+
+    entropy_above: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Entropy of the tempered probabilities as a share of its greatest value (1: all classes alike)."""
+    distance_above: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Squared Mahalanobis distance of the features from the nearest class (see `monitor.feature_space`)."""
+
+    @model_validator(mode="after")
+    def _some(self) -> AbstainSpec:
+        if self.entropy_above is None and self.distance_above is None:
+            raise ValueError("calibration.abstain states no limit: give entropy_above, distance_above or both")
+        return self
+
+
 class CalibrationSpec(_Spec):
     """How the probabilities were calibrated."""
 
@@ -161,6 +177,8 @@ class CalibrationSpec(_Spec):
     """(mean confidence, share right, count) per bin."""
     subjects: tuple[str, ...] = ()
     """Subjects that the temperature was fitted on."""
+    abstain: AbstainSpec | None = None
+    """Limits beyond which a window is uncertain, fitted on the same subjects; None: none ever is."""
 
 
 class TrainingSpec(_Spec):
@@ -340,6 +358,11 @@ class Bundle:
         """The graph that gives attention maps, or None where the bundle has none."""
         return self.path / EXPLAIN_ONNX if self.spec.attention else None
 
+    @property
+    def features_npz(self) -> Path | None:
+        """Where its training windows lie among the features, or None where the bundle does not say."""
+        return self.path / FEATURES_NPZ if FEATURES_NPZ in self.spec.sha256 else None
+
 
 def canonical_sha256(spec: Mapping[str, Any]) -> str:
     """SHA-256 of a parsed model.json without its `sha256` key.
@@ -412,6 +435,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 def _verify(path: Path, spec: BundleSpec, content: Mapping[str, Any]) -> None:
     needed = {MODEL_ONNX, spec.card, MODEL_JSON} | ({EXPLAIN_ONNX} if spec.attention else set())
+    if spec.calibration.abstain is not None and spec.calibration.abstain.distance_above is not None:
+        needed.add(FEATURES_NPZ)
     if unlisted := sorted(needed - spec.sha256.keys()):
         raise BundleError(f"sha256 does not list {', '.join(unlisted)}", where=str(path / MODEL_JSON), todo=_RESTORE)
     for name, stated in sorted(spec.sha256.items()):
@@ -429,6 +454,8 @@ def _verify(path: Path, spec: BundleSpec, content: Mapping[str, Any]) -> None:
                 where=str(path),
                 todo=_RESTORE,
             )
+    if FEATURES_NPZ in spec.sha256:
+        read_feature_space(path / FEATURES_NPZ, classes=len(spec.classes))
 
 
 def _file_sha256(path: Path) -> str:

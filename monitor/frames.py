@@ -60,6 +60,8 @@ class ScoreView(_Frame):
     index: float | None
     calibration: str
     """`subject`, `population`, or `none` where the bundle needs no calibration."""
+    uncertain: tuple[str, ...] = ()
+    """Why the model is not believed in this window; its class and probabilities are then left out."""
 
 
 class IndexView(_Frame):
@@ -342,7 +344,7 @@ class History(_Frame):
     fast: tuple[float | None, ...]
     slow: tuple[float | None, ...]
     absent: tuple[str, ...]
-    """Reasons, joined by `+`; empty where there is a score."""
+    """Reasons, joined by `+`; empty where there is a score that is not uncertain."""
 
 
 class FrameError(ValueError):

@@ -22,7 +22,7 @@ from monitor.config import BedSettings
 from monitor.preprocess import StreamBuffer
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
-from monitor.scoring.scorer import Runner, pain_evidence, probabilities
+from monitor.scoring.scorer import Runner, pain_evidence, probabilities, uncertainty
 from monitor.types import (
     STAMP_TICK,
     AlarmEvent,
@@ -159,9 +159,10 @@ class Pipeline:
 
         Args:
             command: marker {kind, text}; nrs {value, text}; recalibrate {}; calibrate_span {start, end};
-                restore_calibration {baseline}; acknowledge {condition}; audio_pause {seconds}; suspend {minutes,
-                reason}; resume {}; limits {name: value}; technical {name, present, causes}, which the engine alone
-                says; choose_bundle {bundle}, which is preferred to all others from now on.
+                restore_calibration {baseline}; restore_alarms {alarms}; acknowledge {condition}; audio_pause {seconds};
+                suspend {minutes, reason}; resume {}; delegate {seconds}; limits {name: value}; technical {name,
+                present, causes}, which the engine alone says; choose_bundle {bundle}, which is preferred to all others
+                from now on.
 
         Raises:
             ValueError: If the action is unknown or its arguments do not fit; nothing has changed then.
@@ -203,6 +204,10 @@ class Pipeline:
             case "technical":
                 name, present, causes = str(args["name"]), bool(args["present"]), tuple(args.get("causes", ()))
                 return list(self._alarm.technical(name, present=present, at=command.at, causes=causes))
+            case "delegate":
+                return list(self._alarm.delegate(args.get("seconds"), command.actor, command.at))
+            case "restore_alarms":
+                return list(self._alarm.restore(args["alarms"], command.at))
             case "choose_bundle":
                 self._prefer(str(args["bundle"]))
                 return []
@@ -384,15 +389,19 @@ class Pipeline:
         arrays: dict[str, Float32Array] = {}
         logits: Float32Array | None = None
         probability: tuple[float, ...] | None = None
+        uncertain: tuple[str, ...] = ()
+        distance: float | None = None
         if not absent:
             try:
                 arrays = drawn(spec, item.points)
-                logits = self._runner.score(spec.name, arrays).logits
+                raw = self._runner.score(spec.name, arrays)
+                logits, distance = raw.logits, raw.distance
                 probability = probabilities(spec, logits)
+                uncertain = uncertainty(spec, probability, distance)
             # Whatever a graph or its runtime raises costs this window only: the path to the alarm must survive it.
             except Exception:  # noqa: BLE001
                 _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
-                absent, logits, probability = (str(Reason.MODEL_FAULT),), None, None
+                absent, logits, probability, distance = (str(Reason.MODEL_FAULT),), None, None, None
         if not absent:
             self._window = Window(
                 bed=self.bed.name,
@@ -416,7 +425,7 @@ class Pipeline:
             calibration_state=self._calibration.state(plan.keys),
             classes=tuple(item.name for item in spec.classes),
             probabilities=probability,
-            index=None if probability is None else pain_evidence(spec, probability),
+            index=None if probability is None or uncertain else pain_evidence(spec, probability),
             logits=None if logits is None else tuple(float(value) for value in logits),
             quality=item.quality,
             edges_hz=item.edges_hz,
@@ -424,6 +433,8 @@ class Pipeline:
             window_hash=None if absent else _window_hash(arrays),
             provenance=self._provenance(plan),
             decided_at=self._now,
+            uncertain=uncertain,
+            distance=distance if _limits_distance(spec) else None,
         )
 
     def _calibrate(self, assessment: Assessment, t_rel: float, events: list[Event]) -> None:
@@ -450,6 +461,10 @@ class Pipeline:
             value=value,
             actor=command.actor,
         )
+
+
+def _limits_distance(spec: BundleSpec) -> bool:
+    return spec.calibration.abstain is not None and spec.calibration.abstain.distance_above is not None
 
 
 def _window_hash(arrays: Mapping[str, Float32Array]) -> str:

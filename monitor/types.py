@@ -101,6 +101,8 @@ class Reason(StrEnum):
     HALF_EMPTY = "half_empty"  # too few valid scores for a mean
     MODEL_FAULT = "model_fault"
     NO_INDEX = "no_index"  # the bundle's target or weights allow none
+    ENTROPY = "entropy"  # the model is uncertain: its classes are too much alike
+    UNLIKE_TRAINING = "unlike_training"  # the model is uncertain: the window is unlike what it was trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +243,7 @@ class Score:
     probabilities: tuple[float, ...] | None
     """Same order as `classes`, after temperature; None where absent."""
     index: float | None
-    """100 * sum(p * level) of this window alone; None where absent or where the bundle has no index."""
+    """100 * sum(p * level) of this window alone; None where absent or uncertain, or the bundle has no index."""
     logits: tuple[float, ...] | None
     quality: tuple[Quality, ...]
     edges_hz: Mapping[str, tuple[float, ...]]
@@ -251,6 +253,21 @@ class Score:
     provenance: Provenance
     decided_at: float
     """Stream clock (arrival time of what completed it)."""
+    uncertain: tuple[str, ...] = ()
+    """Why the model is not believed here: `uncertain:entropy`, `uncertain:unlike_training`; empty where it is. The
+    probabilities then stand for the record only; there is no index of the window, and none is made with it."""
+    distance: float | None = None
+    """Squared Mahalanobis distance of the features from training; None where the bundle has no limit on it."""
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Why this window tells nothing: it has no score, or an uncertain one; empty where it tells something."""
+        return self.absent or self.uncertain
+
+    @property
+    def told(self) -> tuple[float, ...] | None:
+        """The probabilities that may be shown: None where there are none, and where they are uncertain."""
+        return None if self.uncertain else self.probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +291,7 @@ class PainIndex:
     """Drawn hollow, and pain alarms off: not calibrated to this subject."""
 
 
-ALARM_RULES: Final = "2"
+ALARM_RULES: Final = "3"
 """Version of the alarm rules, kept in every session: by other rules other alarms may come of the same log."""
 
 

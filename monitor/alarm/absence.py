@@ -109,8 +109,12 @@ class Absence:
         self._decided_at = score.decided_at
         if not score.absent:
             self._scored_before = True
-            self._unscored_s = 0.0
-            self._unscored_from = score.t_end
+            # What is uncertain is no score either, where absent windows come in between, until its own alarm is there.
+            if not score.uncertain or self._explain(score.uncertain):
+                self._unscored_s = 0.0
+                self._unscored_from = score.t_end
+            else:
+                self._unscored_s += dt
             if not self._unscorable.holds:
                 return []
             self._scored_s += dt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -17,6 +16,7 @@ from monitor.alarm.conditions import (
 )
 from monitor.alarm.levels import Fault
 from monitor.config import AlarmSettings
+from monitor.scoring.scorer import normalised_entropy
 from monitor.types import AlarmEvent, CalibrationState, Quality, Reason, Score
 
 _LOST: Final = frozenset({Reason.NO_DATA, Reason.LATE, Reason.FLAT, Reason.SATURATED})
@@ -58,14 +58,16 @@ class WindowFaults:
         lost = {} if silent else _by_modality([item for item in bad if item.modality in self._worn], _LOST)
         failed = {MODEL_FAULT: (MODEL_FAULT,)} if Reason.MODEL_FAULT.value in score.absent else {}
         required = score.calibration_state is CalibrationState.REQUIRED
-        uncertain = _entropy(score.probabilities) > self._uncertain_above
+        unsure = score.uncertain
+        if not unsure and normalised_entropy(score.probabilities) > self._uncertain_above:
+            unsure = (UNCERTAIN,)
         events: list[AlarmEvent] = []
         for fault, sources in (
             (self._sensor_off, lost),
             (self._clock, _by_modality(bad, frozenset({Reason.CLOCK_FAULT}))),
             (self._model, failed),
             (self._calibration, {CALIBRATION_REQUIRED: (score.calibration_state.value,)} if required else {}),
-            (self._uncertain, {UNCERTAIN: (UNCERTAIN,)} if uncertain else {}),
+            (self._uncertain, {UNCERTAIN: unsure} if unsure else {}),
         ):
             causes = tuple(cause for found in sources.values() for cause in found)
             events += fault.see(frozenset(sources), dt, dataclasses.replace(moment, causes=causes))
@@ -75,10 +77,14 @@ class WindowFaults:
         """Take note that no data come at all, which is another alarm."""
         return self._sensor_off.drop(moment, "No data come at all")
 
+    def doubt(self, moment: Moment) -> list[AlarmEvent]:
+        """Say at once that the model is uncertain: a pain alarm that was there can be judged no longer (A7)."""
+        return self._uncertain.begin(frozenset({UNCERTAIN}), moment)
+
     def explain(self, absent: Sequence[str]) -> bool:
         """Whether the alarms that are there already say why a window has no score."""
         told: set[str] = set()
-        for fault in (self._sensor_off, self._clock, self._model):
+        for fault in (self._sensor_off, self._clock, self._model, self._uncertain):
             if fault.condition.holds and fault.condition.last is not None:
                 told.update(fault.condition.last.causes)
         return bool(absent) and set(absent) <= told
@@ -91,11 +97,3 @@ def _by_modality(quality: Sequence[Quality], reasons: frozenset[Reason]) -> Mapp
         for item in quality
     }
     return {modality: causes for modality, causes in found.items() if causes}
-
-
-def _entropy(probabilities: Sequence[float] | None) -> float:
-    """Entropy of class probabilities as a share of its greatest possible value; 0 where there are none."""
-    if probabilities is None or len(probabilities) < 2:
-        return 0.0
-    total = -sum(p * math.log(p) for p in probabilities if p > 0)
-    return min(1.0, total / math.log(len(probabilities)))

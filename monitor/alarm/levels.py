@@ -109,7 +109,7 @@ class Fault:
             return self._see_nothing(dt, moment)
         self._absent_s = None
         if self.condition.holds:
-            more = not sources <= self._known
+            more = bool(self._known) and not sources <= self._known  # nothing is known of what was restored
             self._known |= sources
             return self.condition.renew(moment, ASKED_OF[self.condition.name]) if more else []
         if self._onset is None:
@@ -119,6 +119,14 @@ class Fault:
         if self._present_s < self._after_s:
             return []
         onset, self._onset, self._known = self._onset, None, sources
+        return self.condition.raise_(onset, moment, ASKED_OF[self.condition.name])
+
+    def begin(self, sources: frozenset[str], moment: Moment) -> list[AlarmEvent]:
+        """Raise it now, however short it has lasted; what holds already goes on as it is."""
+        if self.condition.holds:
+            return []
+        onset = moment.t if self._onset is None else self._onset
+        self._onset, self._absent_s, self._known = None, None, sources
         return self.condition.raise_(onset, moment, ASKED_OF[self.condition.name])
 
     def drop(self, moment: Moment, why: str) -> list[AlarmEvent]:

@@ -6,9 +6,10 @@ a count of windows, so neither the hop nor the speed of a replay shifts an alarm
 * Persistence (A5): pain is announced after the fast index has stayed at or above its limit for the set time.
 * Hysteresis (A6): a pain alarm ends once the index has stayed below its lower limit for the set time. Nothing in
   between changes anything.
-* A window that says nothing about pain (no score, index withheld after a change of bundle, not calibrated to this
-  subject) freezes both timers; after `freeze_s` of nothing else they are reset, a pain alarm that is present ends,
-  because nobody can know whether it still holds, and where scores are lacking a technical alarm takes its place (A7).
+* A window that says nothing about pain (no score, an uncertain one, index withheld after a change of bundle, not
+  calibrated to this subject) freezes both timers; after `freeze_s` of nothing else they are reset, a pain alarm that is
+  present ends, because nobody can know whether it still holds, and where scores are lacking or not believed a technical
+  alarm takes its place (A7).
 * Latching (A11): medium physiological alarms stay until acknowledged; low and technical ones do not latch.
 * An alarm that returns soon joins the last one, counted and without a new sound (A13); one that was acknowledged, or
   came back without a sound, is heard again after `reminder_s` (A10).
@@ -168,8 +169,8 @@ class AlarmManager:
             t_rel=index.t_rel,
             bundle=index.bundle,
             index=index.fast,
-            causes=tuple(score.absent),
-            scored=not score.absent,
+            causes=tuple(score.withheld),
+            scored=not score.withheld,
         )
         watched = quality or score.quality
         return [
@@ -200,6 +201,11 @@ class AlarmManager:
             events += self._follow_report(name, fault, dt, moment)
         if self._signals.pause_is_over(now):
             events += self._change("audio_pause", "", moment, "Alarms are heard again", self._signals.end_pause)
+        if gone := self._signals.delegation.lapsed(now):
+            text = f"No word of {', '.join(gone)}: alarms are heard here again"
+            if len(gone) < len(self._signals.delegation.by):
+                text = f"No word of {', '.join(gone)}"
+            events += self._change("delegate", "", moment, text, lambda: self._signals.delegation.end(gone))
         if self._signals.suspension_is_over(now):
             events += self._change("suspend", "", moment, "Pain alarms are on again", self._signals.end_suspension)
         for condition in self._conditions.values():
@@ -273,6 +279,31 @@ class AlarmManager:
 
         return self._change("resume", actor, self._moment(t), f"All alarms are on again, by {actor}", both)
 
+    def delegate(self, seconds: float | None, actor: str, t: float) -> list[AlarmOutput]:
+        """Take a client's word that it signals alarms from now on: this monitor's own sound is off meanwhile (A15).
+
+        Said again in time, it goes on, and nothing is reported; when it is not, the sound here comes back by itself.
+
+        Args:
+            seconds: For how long; None: as long as the configuration allows; 0: no longer.
+            actor: Who; several may, and the sound here is off while any does.
+            t: Stream clock.
+
+        Raises:
+            ValueError: If the configuration does not allow so long.
+        """
+        allowed = self._settings.delegation_s
+        if seconds is None or seconds > 0:
+            length = _within(allowed if seconds is None else seconds, allowed, "signals by others")
+            text, until = f"Alarms are signalled by {actor}; no sound here", t + length
+        else:
+            text, until = f"Alarms are no longer signalled by {actor}", t
+        delegation = self._signals.delegation
+        if not delegation.would_change(actor, until, t):
+            delegation.confirm(actor, until, t)
+            return []
+        return self._change("delegate", actor, self._moment(t), text, lambda: delegation.confirm(actor, until, t))
+
     def limit(self, changes: Mapping[str, float], actor: str, t: float) -> list[AlarmOutput]:
         """Change limits or delays until the session ends.
 
@@ -311,10 +342,27 @@ class AlarmManager:
         self._reports[name] = (tuple(causes) or (name,)) if present else ()
         return self._follow_report(name, self._reported[name], 0.0, self._moment(at))
 
+    def restore(self, alarms: Sequence[Mapping[str, Any]], at: float) -> list[AlarmOutput]:
+        """Take over the alarms that a process or pipeline which failed has left standing, under their ids.
+
+        They end by the rules of any other: a pain alarm that nobody can judge any longer ends or latches, a technical
+        one ends once its cause is seen to be gone. Conditions that there are not any more are left out.
+
+        Args:
+            alarms: The last `AlarmEvent` of each, in plain values.
+            at: Stream clock.
+        """
+        found = [
+            (self._conditions[item["condition"]], item) for item in alarms if item["condition"] in self._conditions
+        ]
+        return [event for condition, item in found for event in condition.restore(item, self._moment(at))]
+
     # -- what others ask ---------------------------------------------------------------------------------------------
 
     def signals(self) -> dict[str, Any]:
-        """What may be heard and seen now: `audio`, `audio_until`, `pain`, `pain_until`, `reason`."""
+        """What may be heard and seen now: `audio`, `audio_until`, `pain`, `pain_until`, `reason`,
+        and whether this monitor or others (`delegates`) signal them: `location`, local or remote.
+        """
         return self._signals.state()
 
     def active(self) -> tuple[AlarmEvent, ...]:
@@ -379,7 +427,7 @@ class AlarmManager:
             yield from condition.raise_(onset, moment, text, audible=breaks)
 
     def _follow_pain(self, index: PainIndex, score: Score, dt: float, moment: Moment) -> list[AlarmOutput]:
-        if index.fast is not None and not index.hollow and not score.absent:
+        if index.fast is not None and not index.hollow and not score.withheld:
             self._frozen_s = 0.0
             fast = index.fast
             return [event for level in self._pain for event in self._take(level, fast, dt, moment)]
@@ -387,11 +435,13 @@ class AlarmManager:
         engaged = [level for level in self._pain if level.engaged]
         if self._frozen_s <= self._settings.freeze_s or not engaged:
             return []
-        why = ", ".join(score.absent) or index.fast_withheld or Reason.NOT_CALIBRATED.value
+        why = ", ".join(score.withheld) or index.fast_withheld or Reason.NOT_CALIBRATED.value
         said = f"Pain can no longer be judged ({why})"
         events: list[AlarmOutput] = [event for level in engaged for event in level.abandon(moment, said)]
         if score.absent and not self._absence.is_quiet(score):
             events += self._absence.raise_unscorable(moment)
+        if score.uncertain:
+            events += self._window_faults.doubt(moment)
         return events
 
     def _follow_comparators(self, quality: Sequence[Quality], dt: float, moment: Moment) -> list[AlarmOutput]:

@@ -153,6 +153,8 @@ class ScoreLines:
 def _said(score: Score, index: PainIndex | None) -> str:
     if score.probabilities is None:
         return "no score: " + ", ".join(score.absent)
+    if score.uncertain:  # its class is not said
+        return f"index {_mean(index, 'fast')} fast {_mean(index, 'slow')} slow  {', '.join(score.uncertain)}"
     best = max(range(len(score.classes)), key=score.probabilities.__getitem__)
     shares = " ".join(f"{name} {p:.2f}" for name, p in zip(score.classes, score.probabilities, strict=True))
     if score.index is None:  # what this bundle tells is no pain, or not fit to be called so
@@ -220,7 +222,8 @@ class JsonLines:
     """Writes the windows of beds as JSON objects, one a line.
 
     `t_end` counts in seconds from the origin of the window grid; `probabilities`, `index_fast` and `index_slow` are
-    null where there are none, and `absent` then says why; `hollow` marks an index not calibrated to the subject.
+    null where there are none, and `absent` or `uncertain` then says why; `hollow` marks an index not calibrated to the
+    subject.
     `model` says where the bundle's weights come from, and what else is to be said of it.
 
     Args:
@@ -254,10 +257,11 @@ def _object(score: Score, state: _Bed, about: Mapping[str, str]) -> dict[str, An
         "model": about.get(score.bundle, "").removeprefix("model: "),
         "calibration": score.calibration,
         "classes": list(score.classes),
-        "probabilities": None if score.probabilities is None else list(score.probabilities),
+        "probabilities": None if score.told is None else list(score.told),
         "index_fast": None if index is None else index.fast,
         "index_slow": None if index is None else index.slow,
         "absent": list(score.absent),
+        "uncertain": list(score.uncertain),
         "hollow": None if index is None else index.hollow,
         "quality": {
             quality.modality: "ok" if quality.usable else "+".join(quality.reasons) or "unusable"

@@ -74,7 +74,8 @@ class IndexPanel(Panel):
         else:
             slow = "---" if reading.slow is None else f"{reading.slow:.0f}"
             self.slow.show_text(f"mean of 10 s   ·   of 120 s: {slow}", theme.DIM)
-        self.reason.show_text(f"No score, because {reading.reason or 'the last one is too old'}")
+        said = reading.reason or "the last one is too old"
+        self.reason.show_text(said if model.uncertain and model.connected else f"No score, because {said}")
         self._lower.setCurrentIndex(0 if shown is not None else 1)
 
     def _make_room(self, classes: int) -> None:

@@ -174,6 +174,11 @@ class DashboardModel:
             and not self._grey()
         )
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether the newest window's score is not believed: its class is hidden and the index greyed."""
+        return self.bed is not None and self.bed.score is not None and bool(self.bed.score.uncertain)
+
     def index(self) -> IndexReading:
         """The index, greyed or withheld as its age demands."""
         bed = self.bed
@@ -188,7 +193,7 @@ class DashboardModel:
             text="---" if value is None else f"{value:.0f}",
             value=value,
             hollow=bed is not None and bed.index is not None and bed.index.hollow and self.has_index,
-            grey=self._grey(),
+            grey=self._grey() or self.uncertain,
             slow=bed.index.slow if bed is not None and bed.index is not None and not gone else None,
             reason=reason,
             trend=None if value is None else self._slope(),
@@ -263,6 +268,8 @@ class DashboardModel:
             return "waiting for the first signals"
         if bed.score.absent:
             return words.reasons(bed.score.absent)
+        if bed.score.uncertain:
+            return words.reasons(bed.score.uncertain)
         if not self.has_index:
             return words.REASONS[Reason.NO_INDEX] if self._score_age() <= GONE_S else "no new score"
         if bed.index.fast is None:

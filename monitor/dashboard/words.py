@@ -39,6 +39,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         Reason.HALF_EMPTY: "too few scores yet",
         Reason.MODEL_FAULT: "the model failed",
         Reason.NO_INDEX: "this model gives no index",
+        Reason.ENTROPY: "cannot tell the classes apart",
+        Reason.UNLIKE_TRAINING: "unlike what it was trained on",
     }
 )
 

@@ -154,7 +154,7 @@ class Broadcast:
         if not events:
             return
         snapshot.note(events)
-        if self._explain is not None and any(isinstance(e, Score) and e.probabilities is not None for e in events):
+        if self._explain is not None and any(isinstance(e, Score) and e.told is not None for e in events):
             window = self._window(bed)
             if window is not None:
                 self._scored[bed] = _Scored(session=self._sessions.get(bed, ""), window=window)

@@ -253,9 +253,10 @@ class BedSnapshot:
                 absent=score.absent,
                 classes=score.classes,
                 levels=tuple(levels.get(name, 0.0) for name in score.classes),
-                probabilities=score.probabilities,
+                probabilities=score.told,
                 index=score.index,
                 calibration=score.calibration,
+                uncertain=score.uncertain,
             ),
             index=None
             if index is None
@@ -300,7 +301,7 @@ class BedSnapshot:
 
     def _remember(self, index: PainIndex) -> None:
         score = self._score
-        absent = "+".join(score.absent) if score is not None and score.k == index.k else ""
+        absent = "+".join(score.withheld) if score is not None and score.k == index.k else ""
         self._history.append((index.t_end, index.fast, index.slow, absent))
         while self._history[0][0] < index.t_end - HISTORY_S:
             self._history.popleft()

@@ -118,7 +118,7 @@ class Mapper:
             score: The score.
             index: The index of the same window, where there is one.
         """
-        why = " ".join(score.absent) or "no_index"
+        why = " ".join(score.withheld) or "no_index"
         fast_absent = (index.fast_withheld if index else "") or why
         slow_absent = (index.slow_withheld if index else "") or why
         components: list[Resource] = [
@@ -136,7 +136,8 @@ class Mapper:
             components.append({"code": {"coding": [hollow]}, "valueBoolean": index.hollow})
         for name, p in zip(score.classes, score.probabilities or (), strict=False):
             code = {"coding": [_coding(f"probability-{name}", f"Class probability: {name}")]}
-            components.append({"code": code, "valueQuantity": _quantity(p, "1")})
+            told = {"valueQuantity": _quantity(p, "1")} if not score.uncertain else _absent(why)
+            components.append({"code": code, **told})
         return {
             "resourceType": "Observation",
             "id": self._id("window", str(score.epoch), str(score.k)),
@@ -225,9 +226,12 @@ _PRIORITIES: Final = (Priority.LOW, Priority.MEDIUM, Priority.HIGH)
 
 def _index_value(value: float | None, why: str) -> Resource:
     if value is None or not math.isfinite(value):
-        code = "unknown" if value is None else "not-a-number"
-        return {"dataAbsentReason": {"coding": [{"system": _ABSENT, "code": code}], "text": why}}
+        return _absent(why, "unknown" if value is None else "not-a-number")
     return {"valueQuantity": _quantity(value, "{index}")}
+
+
+def _absent(why: str, code: str = "unknown") -> Resource:
+    return {"dataAbsentReason": {"coding": [{"system": _ABSENT, "code": code}], "text": why}}
 
 
 def _quantity(value: float, code: str) -> Resource:

@@ -39,13 +39,18 @@ PROVENANCE_CODES: Final[Mapping[Provenance, float]] = {
 """How the channel `provenance` of PainScore says where the scored signals came from."""
 
 
+MODEL: Final = "model"
+"""Stands among the modalities for the model's own quality: 1 where it is believed, 0 where it is uncertain."""
+
+
 class ScoreOutlets:
     """An `Output` (see monitor/outputs/base.py) with two outlets a bed.
 
     `PainScore-<bed>` (type PainScore, irregular, double64) has one sample a window, stamped at the window's end:
-    index_fast, index_slow, one probability a class, one quality a modality (1 usable, 0 not), provenance. Whatever is
-    absent is NaN; an absent score is sent as such, not left out. `PainEvents-<bed>` (type PainEvents, irregular,
-    string) has one JSON object an event that is neither a score nor an index.
+    index_fast, index_slow, one probability a class, one quality a modality (1 usable, 0 not), the model's own where a
+    bundle can be uncertain (`quality.model`), provenance. Whatever is absent, or uncertain, is NaN;
+    such a score is sent, not left out. `PainEvents-<bed>` (type PainEvents, irregular, string) has one JSON object
+    an event that is neither a score nor an index.
 
     Args:
         beds: The bundles of each bed, in order of preference.
@@ -97,7 +102,9 @@ class _ScoreOutlet:
     def __init__(self, bed: str, bundles: Sequence[BundleSpec]) -> None:
         # A bed may fall back to another bundle: its channels are the union, and what a bundle lacks is NaN.
         self._classes = tuple(dict.fromkeys(item.name for bundle in bundles for item in bundle.classes))
-        self._modalities = tuple(dict.fromkeys(item.modality for bundle in bundles for item in bundle.inputs))
+        modalities = tuple(dict.fromkeys(item.modality for bundle in bundles for item in bundle.inputs))
+        abstains = any(bundle.calibration.abstain is not None for bundle in bundles)
+        self._modalities = (*modalities, MODEL) if abstains else modalities
         labels = score_channels(self._classes, self._modalities)
         info = pylsl.StreamInfo(
             f"PainScore-{bed}", "PainScore", len(labels), pylsl.IRREGULAR_RATE, pylsl.cf_double64,
@@ -141,8 +148,10 @@ def score_channels(classes: Sequence[str], modalities: Sequence[str]) -> list[tu
 
 def score_row(score: Score, index: PainIndex | None, classes: Sequence[str], modalities: Sequence[str]) -> list[float]:
     """One sample of PainScore, in the order of `score_channels`; NaN where something is absent."""
-    probability = dict(zip(score.classes, score.probabilities or (), strict=False))
+    probability = dict(zip(score.classes, score.told or (), strict=False))
     usable = {quality.modality: float(quality.usable) for quality in score.quality}
+    if score.probabilities is not None:
+        usable[MODEL] = float(not score.uncertain)
     return [
         _or_nan(index.fast if index is not None else None),
         _or_nan(index.slow if index is not None else None),

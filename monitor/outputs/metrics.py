@@ -199,7 +199,7 @@ class MetricsOutput:
 
 def _count_score(numbers: _BedNumbers, score: Score, now: float) -> None:
     numbers.score, numbers.seen_at = score, now
-    numbers.windows["absent" if score.absent else "scored"] += 1
+    numbers.windows["absent" if score.absent else "uncertain" if score.uncertain else "scored"] += 1
     numbers.absent.update(score.absent)
     numbers.decided.add(max(0.0, score.decided_at - score.t_end))
     numbers.delivered.add(max(0.0, now - score.t_end))
@@ -214,7 +214,7 @@ def _of_windows(beds: Mapping[str, _BedNumbers], now: float) -> Iterator[Metric]
     windows = _counter("windows", "Windows decided", "bed", "result")
     absent = _counter("absent", "Windows without a score, by each of their reasons", "bed", "reason")
     for bed, numbers in beds.items():
-        for result in ("scored", "absent"):
+        for result in ("scored", "absent", "uncertain"):
             windows.add_metric([bed, result], numbers.windows[result])
         for reason, count in numbers.absent.items():
             absent.add_metric([bed, reason], count)
@@ -225,7 +225,7 @@ def _of_windows(beds: Mapping[str, _BedNumbers], now: float) -> Iterator[Metric]
         origin.add_metric([bed, score.provenance.value], 1.0)
         if now - numbers.seen_at > _STALE_S + 2.0 * numbers.hop_s:
             continue
-        for name, value in zip(score.classes, score.probabilities or (), strict=False):
+        for name, value in zip(score.classes, score.told or (), strict=False):
             p.add_metric([bed, name], value)
         for quality in score.quality:
             usable.add_metric([bed, quality.modality], float(quality.usable))

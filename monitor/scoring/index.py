@@ -26,10 +26,10 @@ class IndexTracker:
     """Makes one `PainIndex` of every `Score`, in the order of the windows.
 
     A mean is taken over the windows that end within the last `fast_s` (`slow_s`) seconds of stream time and is
-    withheld unless at least half of the windows that fit there have a score. Only scores that are comparable are
-    averaged: those of one epoch, one bundle and one kind of scaling; when any of these changes, what went before is
-    forgotten. A window without a score adds nothing, and its predecessors age with stream time, so a value never
-    outlives its span.
+    withheld unless at least half of the windows that fit there have a score; an uncertain one counts as none. Only
+    scores that are comparable are averaged: those of one epoch, one bundle and one kind of scaling; when any of
+    these changes, what went before is forgotten. A window without a score adds nothing, and its predecessors age
+    with stream time, so a value never outlives its span.
 
     Each mean is computed afresh with `math.fsum` from the scores that it covers, so equal scores give equal bits
     whatever came before them.
@@ -71,12 +71,12 @@ class IndexTracker:
         elif self._last_k is not None and score.k <= self._last_k:
             raise ValueError(f"window {score.k} of epoch {score.epoch} came after window {self._last_k}")
         self._last_k = score.k
-        if not score.absent:
+        if not score.withheld:
             self._take(score)
         while self._scores and self._scores[0][0] <= score.k - max(self._fast_windows, self._slow_windows):
             self._scores.popleft()
-        fast, fast_withheld = self._mean(score.k, self._fast_windows)
-        slow, slow_withheld = self._mean(score.k, self._slow_windows)
+        fast, fast_withheld = self._mean(score.k, self._fast_windows, score.uncertain)
+        slow, slow_withheld = self._mean(score.k, self._slow_windows, score.uncertain)
         return PainIndex(
             bed=score.bed,
             bundle=self._bundle or score.bundle,
@@ -114,7 +114,7 @@ class IndexTracker:
         if score.index is not None:
             self._scores.append((score.k, score.index))
 
-    def _mean(self, k: int, windows: int) -> tuple[float | None, str]:
+    def _mean(self, k: int, windows: int, uncertain: tuple[str, ...]) -> tuple[float | None, str]:
         """Return the mean over the last `windows` windows up to `k`, or None and why it is withheld."""
         if self._no_index:
             return None, Reason.NO_INDEX.value
@@ -124,4 +124,6 @@ class IndexTracker:
         # Nothing has left the span since a switch inside it, so until then only the switch can be the cause.
         if self._switched_k is not None and self._switched_k > k - windows:
             return None, Reason.BUNDLE_CHANGED.value
+        if uncertain:  # the newest window is so; where it is not, what is there is merely too little
+            return None, uncertain[0]
         return None, Reason.HALF_EMPTY.value

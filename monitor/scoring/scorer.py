@@ -6,14 +6,15 @@ function in tests. Nothing here imports a network, a screen or an inference engi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from monitor.bundle import BundleSpec
-from monitor.types import Float32Array
+from monitor.types import Float32Array, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,6 +25,8 @@ class RawScore:
     """(classes,)."""
     features: Float32Array
     """(dimensions,) of the layer before the last."""
+    distance: float | None = None
+    """Of the features from training (see `monitor.feature_space`); None where the bundle has no such file."""
 
 
 class Runner(Protocol):
@@ -73,6 +76,42 @@ def pain_evidence(spec: BundleSpec, probability: tuple[float, ...]) -> float | N
     if not has_index(spec):
         return None
     return 100.0 * sum(p * c.level for p, c in zip(probability, spec.classes, strict=True))
+
+
+def normalised_entropy(probability: Sequence[float] | None) -> float:
+    """Entropy of class probabilities as a share of its greatest possible value, 0 to 1; 0 where there are none."""
+    if probability is None or len(probability) < 2:
+        return 0.0
+    total = -sum(p * math.log(p) for p in probability if p > 0)
+    return min(1.0, total / math.log(len(probability)))
+
+
+def uncertainty(spec: BundleSpec, probability: Sequence[float], distance: float | None) -> tuple[str, ...]:
+    """Why a window's score is not to be believed, by the bundle's own limits (clinical.md Q3).
+
+    Args:
+        spec: The bundle; its `calibration.abstain` has the limits.
+        probability: One a class, after temperature.
+        distance: Of the window's features from training.
+
+    Returns:
+        `uncertain:entropy`, `uncertain:unlike_training`, both, or nothing.
+
+    Raises:
+        ValueError: If the bundle limits the distance, and the runner gave none.
+    """
+    limits = spec.calibration.abstain
+    if limits is None:
+        return ()
+    reasons = []
+    if limits.entropy_above is not None and normalised_entropy(probability) > limits.entropy_above:
+        reasons.append(Reason.ENTROPY)
+    if limits.distance_above is not None:
+        if distance is None:
+            raise ValueError(f"bundle {spec.name} limits the distance from training, and its runner gives none")
+        if not distance <= limits.distance_above:  # a distance that is no number is no nearness
+            reasons.append(Reason.UNLIKE_TRAINING)
+    return tuple(f"uncertain:{reason}" for reason in reasons)
 
 
 def has_index(spec: BundleSpec) -> bool:

@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from monitor.bundle import WEIGHTS_BIN, Bundle, BundleSpec
 from monitor.errors import BundleError
+from monitor.feature_space import FeatureSpace, read_feature_space
 from monitor.scoring.graph_file import external_locations
 from monitor.scoring.scorer import RawScore
 from monitor.types import Float32Array
@@ -52,7 +53,14 @@ class OnnxRunner:
         self._device = device
         for bundle in bundles:
             _check_listed(bundle)
-        self._scoring = {name: _open_scoring(bundle, device) for name, bundle in self._bundles.items()}
+        self._spaces = {
+            bundle.spec.name: read_feature_space(bundle.features_npz)
+            for bundle in bundles
+            if bundle.features_npz is not None
+        }
+        self._scoring = {
+            name: _open_scoring(bundle, device, self._spaces.get(name)) for name, bundle in self._bundles.items()
+        }
         self._explaining: dict[str, ort.InferenceSession] = {}
         for bundle in bundles:
             _check_explain(bundle)
@@ -70,7 +78,9 @@ class OnnxRunner:
             inputs: By input name, (channels, samples) float32.
         """
         logits, features = self._scoring[bundle].run(SCORE_OUTPUTS, _batch_of_one(inputs))
-        return RawScore(logits=logits[0], features=features[0])
+        space = self._spaces.get(bundle)
+        distance = None if space is None else space.distance(features[0])
+        return RawScore(logits=logits[0], features=features[0], distance=distance)
 
     def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
         """Attention maps of one window by name, without a batch axis; empty where the bundle has none.
@@ -168,7 +178,7 @@ def _provider(device: Device, where: str) -> str:
     )
 
 
-def _open_scoring(bundle: Bundle, device: Device) -> ort.InferenceSession:
+def _open_scoring(bundle: Bundle, device: Device, space: FeatureSpace | None) -> ort.InferenceSession:
     session = open_session(bundle.model_onnx, device=device)
     spec = bundle.spec
     differences = _input_differences(session, spec)
@@ -183,10 +193,13 @@ def _open_scoring(bundle: Bundle, device: Device) -> ort.InferenceSession:
     # The first run allocates; better now than at the first window of a patient.
     zeros = {item.name: np.zeros((1, *item.shape[1:]), dtype=np.float32) for item in session.get_inputs()}
     try:
-        logits = session.run(["logits"], zeros)[0]
+        logits, features = session.run(SCORE_OUTPUTS, zeros)
     except Exception as error:  # as in open_session
         raise BundleError(f"the graph cannot be run ({_first_line(error)})", where=str(bundle.model_onnx)) from error
     _refuse(bundle.model_onnx, [] if np.isfinite(logits).all() else ["logits of an all-zero window are not finite"])
+    if space is not None and features.shape[1:] != (space.dimensions,):
+        difference = f"there are {features.shape[1]} features, and features.npz is of {space.dimensions}"
+        _refuse(bundle.model_onnx, [difference])
     return session
 
 

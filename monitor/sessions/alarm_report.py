@@ -141,9 +141,9 @@ def _coverage(reader: SessionReader, indices: Sequence[PainIndex]) -> Coverage:
     windows, scored, reasons, absent = 0, 0, Counter[str](), set[tuple[int, int]]()
     for score in reader.scores():
         windows += 1
-        scored += not score.absent
-        reasons.update(score.absent)
-        if score.absent:
+        scored += not score.withheld
+        reasons.update(score.withheld)
+        if score.withheld:
             absent.add((score.epoch, score.k))
     for skipped in reader.events(WindowsSkipped):
         count = max(0, skipped.last_k - skipped.first_k + 1)

@@ -155,7 +155,7 @@ class _CsvExport:
         """One row a window: its score, or why there is none, and the index after it."""
         classes = list(dict.fromkeys(c.name for item in self._reader.bundles() for c in item.spec.classes))
         columns = (
-            *("t_rel", "utc", "epoch", "k", "bundle", "calibration", "absent"),
+            *("t_rel", "utc", "epoch", "k", "bundle", "calibration", "absent", "uncertain", "distance"),
             *(f"p_{name}" for name in classes),
             *("index", "index_fast", "index_slow", "fast_withheld", "slow_withheld", "hollow"),
             *("provenance", "window_hash"),
@@ -167,7 +167,7 @@ class _CsvExport:
             p = dict(zip(score.classes, score.probabilities or (), strict=False))
             yield (
                 *(score.t_rel, self._utc(score.t_end), score.epoch, score.k, score.bundle, score.calibration),
-                " ".join(score.absent),
+                *(" ".join(score.absent), " ".join(score.uncertain), score.distance),
                 *(p.get(name) for name in classes),
                 score.index,
                 *((index.fast, index.slow) if index else (None, None)),
@@ -240,7 +240,8 @@ class _CsvExport:
             "",
             "scores.csv: one row a window, at its end. `absent` says why there is no score and is empty where there is",
             "    one. p_*: class probabilities. index*: 0-100, an evidence scale and not a probability of pain; empty",
-            "    where withheld, for the reason beside it. hollow 1: not calibrated to this subject.",
+            "    where withheld, for the reason beside it. hollow 1: not calibrated to this subject. `uncertain`:",
+            "    why a score is not believed; it is no part of the index. distance: of its features from training.",
             "alarms.csv: every transition of every alarm condition; onset in seconds from the origin.",
             "events.csv: gaps, losses, late samples, clock faults, calibration, spans that could not be recorded.",
             "markers.csv: what people entered; nrs: a reported score from 0 to 10.",

@@ -115,9 +115,9 @@ def summary(reader: SessionReader, *, progress: Callable[[float], None] | None =
     scored, reasons = 0, Counter[str]()
     absent = 0
     for score in reader.scores():
-        scored += not score.absent
-        absent += bool(score.absent)
-        reasons.update(score.absent)
+        scored += not score.withheld
+        absent += bool(score.withheld)
+        reasons.update(score.withheld)
     skipped = list(reader.events(WindowsSkipped))
     reasons.update({str(item.reason): item.last_k - item.first_k + 1 for item in skipped})
     indices = [(index.fast, index.slow) for index in reader.indices()]
