@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import alarm_reports, commands, inventory, live, recordings, screen, service, sessions, shelf
+from monitor.cli import alarm_reports, commands, inventory, keys, live, recordings, screen, service, sessions, shelf
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -84,6 +84,7 @@ app.command(rich_help_panel="A running engine")(commands.resume)
 app.command(rich_help_panel="A running engine")(commands.limits)
 app.command(rich_help_panel="A running engine")(commands.recalibrate)
 app.command("new-session", rich_help_panel="A running engine")(commands.new_session)
+app.command(rich_help_panel="A running engine")(keys.keys)
 
 app.command(rich_help_panel="Recorded sessions")(sessions.inspect)
 app.command(rich_help_panel="Recorded sessions")(sessions.verify)

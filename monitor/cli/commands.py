@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+
+if TYPE_CHECKING:
+    from monitor.link import ClientKeys
 
 Bed = Annotated[str, typer.Option(help="Name of the bed; may be left out where only one is monitored.")]
 StateDir = Annotated[
     Path | None, typer.Option(help="State folder of the engine, where its configuration names one (engine.state_dir).")
+]
+Engine = Annotated[
+    str,
+    typer.Option(help="Address of an engine on another machine, tcp://HOST:PORT; default: the one that runs here."),
+]
+Key = Annotated[Path | None, typer.Option(help="Your key for that engine, made by `pain-monitor keys NAME`.")]
+EngineKey = Annotated[
+    Path | None, typer.Option(help="That engine's public key; default: engine.pub in the folder of your key.")
 ]
 Actor = Annotated[str, typer.Option(help="Who says it, for the record; default: your user name.")]
 Kind = Literal["stimulus", "procedure", "movement", "drug", "note"]
@@ -22,13 +33,16 @@ def marker(
     kind: Annotated[Kind, typer.Option(help="What kind of event.")] = "note",
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Write into a running session that something happened to the patient, at this moment.
 
     Example: `pain-monitor marker "turned to the left side" --kind movement`
     """
-    _send("marker", {"kind": kind, "text": text}, bed=bed, state_dir=state_dir, actor=actor)
+    _send("marker", {"kind": kind, "text": text}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
 def nrs(
@@ -37,13 +51,16 @@ def nrs(
     *,
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Write a pain score that the patient reported (numeric rating scale, 0 to 10) into a running session.
 
     Example: `pain-monitor nrs 6 "at rest"`
     """
-    _send("nrs", {"value": value, "text": text}, bed=bed, state_dir=state_dir, actor=actor)
+    _send("nrs", {"value": value, "text": text}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
 def acknowledge(
@@ -51,13 +68,18 @@ def acknowledge(
     *,
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Say that an alarm has been seen and the patient assessed; a latched alarm goes off by it.
 
     Example: `pain-monitor acknowledge pain_severe`
     """
-    _send("acknowledge", {"condition": condition}, bed=bed, state_dir=state_dir, actor=actor)
+    _send(
+        "acknowledge", {"condition": condition}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor
+    )
 
 
 def audio_pause(
@@ -67,6 +89,9 @@ def audio_pause(
     ] = None,
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Pause alarm sounds for a while; what is shown stays, and an alarm of a higher priority ends the pause.
@@ -74,7 +99,7 @@ def audio_pause(
     Example: `pain-monitor audio-pause --seconds 60`
     """
     args = {} if seconds is None else {"seconds": seconds}
-    _send("audio_pause", args, bed=bed, state_dir=state_dir, actor=actor)
+    _send("audio_pause", args, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
 def suspend(
@@ -85,6 +110,9 @@ def suspend(
     ] = None,
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Suspend pain alarms during a procedure; the index is still drawn, and technical alarms go on.
@@ -92,15 +120,23 @@ def suspend(
     Example: `pain-monitor suspend "turning" --minutes 3`
     """
     args: dict[str, Any] = {"reason": reason} if minutes is None else {"reason": reason, "minutes": minutes}
-    _send("suspend", args, bed=bed, state_dir=state_dir, actor=actor)
+    _send("suspend", args, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
-def resume(*, bed: Bed = "", state_dir: StateDir = None, actor: Actor = "") -> None:
+def resume(
+    *,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
+    actor: Actor = "",
+) -> None:
     """End a pause of alarm sounds and a suspension of pain alarms before their time.
 
     Example: `pain-monitor resume`
     """
-    _send("resume", {}, bed=bed, state_dir=state_dir, actor=actor)
+    _send("resume", {}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
 def limits(
@@ -108,6 +144,9 @@ def limits(
     *,
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Change alarm limits of a running session until it ends; the configuration file stays as it is.
@@ -121,15 +160,23 @@ def limits(
             args[name.strip()] = float(number)
         except ValueError:
             raise typer.BadParameter(f"'{change}' is not NAME=NUMBER") from None
-    _send("limits", args, bed=bed, state_dir=state_dir, actor=actor)
+    _send("limits", args, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
-def recalibrate(*, bed: Bed = "", state_dir: StateDir = None, actor: Actor = "") -> None:
+def recalibrate(
+    *,
+    bed: Bed = "",
+    state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
+    actor: Actor = "",
+) -> None:
     """Take the subject's baseline anew, for instance after a sensor was moved; the subject should rest meanwhile.
 
     Until it is complete the index is hollow and pain alarms are off, as at the beginning of a session.
     """
-    _send("recalibrate", {}, bed=bed, state_dir=state_dir, actor=actor)
+    _send("recalibrate", {}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
 def new_session(
@@ -137,22 +184,54 @@ def new_session(
     subject: Annotated[str, typer.Option(help="Subject code: letters, digits, - _ and dot. Never a person's name.")],
     bed: Bed = "",
     state_dir: StateDir = None,
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     actor: Actor = "",
 ) -> None:
     """Tell a running engine that another subject has come: end the session, begin a new one, calibrate again.
 
     Example: `pain-monitor new-session --subject P-017`
     """
-    _send("new_session", {"subject": subject}, bed=bed, state_dir=state_dir, actor=actor)
+    _send("new_session", {"subject": subject}, bed=bed, where=Where(state_dir, engine, key, engine_key), actor=actor)
 
 
-def _send(action: str, args: dict[str, Any], *, bed: str, state_dir: Path | None, actor: str) -> None:
+class Where(NamedTuple):
+    """Which engine is meant."""
+
+    state_dir: Path | None
+    engine: str
+    key: Path | None
+    engine_key: Path | None
+
+
+def _send(action: str, args: dict[str, Any], *, bed: str, where: Where, actor: str) -> None:
     from monitor.link import ControlClient
     from monitor.sessions.file import state_folder
 
-    state = state_folder(str(state_dir) if state_dir is not None else "")
-    client = ControlClient(state_dir=state, bed=bed or running_bed(state), actor=actor or default_actor())
+    state = state_folder(str(where.state_dir) if where.state_dir is not None else "")
+    keys = remote_keys(where.engine, where.key, where.engine_key)
+    # An engine of one bed knows which is meant.
+    name = bed or ("" if where.engine else running_bed(state))
+    client = ControlClient(
+        state_dir=state, bed=name, actor=actor or default_actor(), address=where.engine, keys=keys
+    )  # fmt: skip
     print(json.dumps(client.request(action, args)))
+
+
+def remote_keys(engine: str, key: Path | None, engine_key: Path | None) -> ClientKeys | None:
+    """The keys that the options name; None for an engine of this machine.
+
+    Raises:
+        EngineError: If one cannot be read.
+    """
+    from monitor.link import client_keys
+
+    if key is None:
+        return None
+    if not engine:
+        raise typer.BadParameter("a key is for an engine on TCP", param_hint="--key without --engine")
+    return client_keys(key, engine_key)
 
 
 def default_actor() -> str:

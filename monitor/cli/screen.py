@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.commands import Actor, Bed, StateDir
+from monitor.cli.commands import Actor, Bed, Engine, EngineKey, Key, StateDir, remote_keys
 from monitor.errors import EngineError
 
 _END_S: Final = 45.0
@@ -21,9 +21,9 @@ _END_S: Final = 45.0
 
 def dashboard(
     *,
-    connect: Annotated[
-        str, typer.Option(help="Address of a bed's control socket, ipc://...; default: the engine that runs here.")
-    ] = "",
+    engine: Engine = "",
+    key: Key = None,
+    engine_key: EngineKey = None,
     bed: Bed = "",
     state_dir: StateDir = None,
     actor: Actor = "",
@@ -36,18 +36,21 @@ def dashboard(
         pain-monitor daemon config.toml       (one terminal)
 
         pain-monitor dashboard                (another)
+
+        pain-monitor dashboard --engine tcp://engine.ward.example:5560 --key nurse.key
     """
     from monitor.cli.commands import default_actor, running_bed
     from monitor.link import endpoint
     from monitor.sessions.file import state_folder
 
     _need_display()
-    if not connect:
+    keys = remote_keys(engine, key, engine_key)
+    if not engine:
         state = state_folder(str(state_dir or ""))
-        connect = endpoint(state / "run", bed or running_bed(state))
+        engine = endpoint(state / "run", bed or running_bed(state))
     from monitor.dashboard.app import run_dashboard
 
-    run_dashboard(address=connect, actor=actor or default_actor())
+    run_dashboard(address=engine, actor=actor or default_actor(), keys=keys)
 
 
 def run(

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication
 
 from monitor.dashboard import theme
 from monitor.dashboard.window import DashboardWindow
-from monitor.link import EngineLink
+from monitor.link import ClientKeys, EngineLink
 
 _PROBE: Final = "from PySide6.QtWidgets import QApplication; import pyqtgraph; QApplication([])"
 _PROBE_S: Final = 60.0
@@ -47,6 +47,7 @@ def run_dashboard(
     started_here: str = "",
     ended: Callable[[], str] | None = None,
     close_at_end: bool = False,
+    keys: ClientKeys | None = None,
 ) -> None:
     """Show an engine until the window is closed.
 
@@ -56,11 +57,12 @@ def run_dashboard(
         started_here: What the caller stops when this returns, in words; the window asks before it closes.
         ended: Says how what was started ended, in words; empty while it runs.
         close_at_end: Whether the window closes by itself then.
+        keys: For an address on TCP.
 
     Raises:
         EngineError: If the address is of no kind that is allowed.
     """
-    link = EngineLink(address=address, actor=actor)
+    link = EngineLink(address=address, actor=actor, keys=keys)
     application = QApplication.instance()
     if not isinstance(application, QApplication):
         application = QApplication([])

@@ -40,7 +40,7 @@ from monitor.engine.resume import read_note
 from monitor.engine.watchdog import EXIT_STUCK, Heartbeat, Watchdog
 from monitor.engine.wiring import Models, live_sources, load_models, session_writers
 from monitor.errors import EngineError, MonitorError
-from monitor.link import ControlServer, Publisher
+from monitor.link import ControlServer, Publisher, RemoteDoor
 from monitor.locks import BedLock, run_dir
 from monitor.outputs.base import CallbackOutput, EngineLoad, Heir, Output, OutputThread
 from monitor.sessions.store import state_folder
@@ -107,7 +107,11 @@ class Engine:
         everything = [*outputs, *([CallbackOutput(on_events)] if on_events else [])]
         self._outputs = [OutputThread(output) for output in everything]
         self._locks = [BedLock(state=state, bed=bed.name) for bed in settings.bed]
-        self._publisher = Publisher(run=self._run_dir, beds=[bed.name for bed in settings.bed])
+        self._publisher = Publisher(
+            run=self._run_dir,
+            beds=[bed.name for bed in settings.bed],
+            remote=RemoteDoor.configured(settings.link),
+        )
         self._broadcast = Broadcast(
             beds=settings.bed,
             bundles={bed: [item.spec for item in bundles] for bed, bundles in models.bundles.items()},
@@ -136,7 +140,9 @@ class Engine:
         self._heartbeat = Heartbeat()
         self._watchdog = Watchdog(heartbeat=self._heartbeat, limit_s=settings.engine.watchdog_s)
         self._pipeline = threading.Thread(target=self._run_pipeline, name="pipeline", daemon=True)
-        self._control = ControlServer(run=self._run_dir, beds=list(self._beds), handle=self.request)
+        self._control = ControlServer(
+            run=self._run_dir, beds=list(self._beds), handle=self.request, remote=RemoteDoor.configured(settings.link)
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@
   (`Publisher`).
 - `EngineLink` is a screen's end of all three.
 
-All endpoints are ipc sockets of mode 0600 in a folder of mode 0700.
+All endpoints are ipc sockets of mode 0600 in a folder of mode 0700. With keys, and only with them, three
+more are on TCP (`RemoteDoor`).
 """
 
 from monitor.frames import (
@@ -41,7 +42,9 @@ from monitor.link.control import (
     decode_request,
 )
 from monitor.link.endpoints import beside, endpoint
+from monitor.link.keys import Authorised, ClientKeys, KeyPair, authorised, client_keys, make_keys, read_pair
 from monitor.link.publisher import Publisher, attention_topic, wave_topic
+from monitor.link.remote import RemoteDoor
 from monitor.link.subscriber import EngineLink, Received, Reply
 
 __all__ = [
@@ -52,9 +55,11 @@ __all__ = [
     "AttentionImage",
     "AttentionInput",
     "AttentionMap",
+    "Authorised",
     "BedState",
     "BundleView",
     "CalibrationView",
+    "ClientKeys",
     "ComparatorView",
     "ControlClient",
     "ControlServer",
@@ -63,12 +68,14 @@ __all__ = [
     "Handler",
     "History",
     "IndexView",
+    "KeyPair",
     "LimitsView",
     "MarkerView",
     "Publisher",
     "QualityView",
     "Received",
     "RecordingView",
+    "RemoteDoor",
     "Reply",
     "Request",
     "ScoreView",
@@ -77,8 +84,12 @@ __all__ = [
     "StreamView",
     "WaveBlock",
     "attention_topic",
+    "authorised",
     "beside",
+    "client_keys",
     "decode_request",
     "endpoint",
+    "make_keys",
+    "read_pair",
     "wave_topic",
 ]

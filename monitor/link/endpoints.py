@@ -1,9 +1,10 @@
-"""Where an engine's sockets lie. Both ends work it out from the state folder, or from the control socket's address."""
+"""Where an engine's sockets are. Both ends work it out from the state folder, or from the control socket's address."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Final, Literal
@@ -13,6 +14,10 @@ from monitor.errors import EngineError
 _SOCKET_PATH_BYTES: Final = 94
 """Longest path of a control socket: with `.state` and the final zero in it, every system takes it (104 bytes on macOS,
 108 on Linux)."""
+
+_PORTS: Final = {"control": 0, "state": 1, "wave": 2}
+"""By kind, how far a socket's port is behind the first one."""
+_TCP: Final = re.compile(r"tcp://(?P<host>[^\s:/@]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
 
 def endpoint(run: Path, name: str) -> str:
@@ -31,8 +36,30 @@ def endpoint(run: Path, name: str) -> str:
 
 
 def beside(address: str, kind: Literal["state", "wave"] | str) -> str:
-    """Address of the `state` or `wave` socket that belongs to a control socket."""
+    """Address of the `state` or `wave` socket that belongs to a control socket.
+
+    Raises:
+        EngineError: If that is on TCP and no address.
+    """
+    if address.startswith("tcp://"):
+        return tcp_address(address, kind)
     return f"{address.removesuffix('.sock')}.{kind}.sock"
+
+
+def tcp_address(address: str, kind: str) -> str:
+    """Address of one of an engine's three sockets on TCP.
+
+    Args:
+        address: Of the control socket, `tcp://HOST:PORT`.
+        kind: `control`, `state` or `wave`.
+
+    Raises:
+        EngineError: If it is no such address.
+    """
+    found = _TCP.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) <= 65_535 - max(_PORTS.values()):
+        raise EngineError("is no address of an engine", where=address, todo="tcp://HOST:PORT, or ipc://PATH")
+    return f"tcp://{found['host']}:{int(found['port']) + _PORTS[kind]}"
 
 
 def _short_folder() -> Path:

@@ -78,9 +78,13 @@ def make_keys(name: str, folder: Path) -> tuple[Path, Path]:
             secret_file.unlink()
             raise
     except FileExistsError as error:
-        raise EngineError("is there already", where=str(error.filename), todo="Choose another name, or remove it") from error
+        raise EngineError(
+            "is there already", where=str(error.filename), todo="Choose another name, or remove it"
+        ) from error
     except OSError as error:
-        raise EngineError(f"cannot be written ({error.strerror})", where=str(folder), todo="Name a folder of yours") from error
+        raise EngineError(
+            f"cannot be written ({error.strerror})", where=str(folder), todo="Name a folder of yours"
+        ) from error
     return secret_file, public_file
 
 
@@ -151,7 +155,9 @@ def authorised(folder: Path) -> Mapping[bytes, Authorised]:
     except OSError as error:
         raise EngineError(f"cannot be read ({error.strerror})", where=str(folder), todo="See link.clients") from error
     if files is None:
-        raise EngineError("there is no such folder", where=str(folder), todo="Make it, with a .pub file for each client")
+        raise EngineError(
+            "there is no such folder", where=str(folder), todo="Make it, with a .pub file for each client"
+        )
     found: dict[bytes, Authorised] = {}
     for path in files:
         with contextlib.suppress(EngineError):

@@ -7,7 +7,6 @@ a row: control, state, wave.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,29 +17,12 @@ from zmq.auth.thread import ThreadAuthenticator
 from monitor.config import LinkSettings
 from monitor.credentials import LINK_KEY
 from monitor.errors import EngineError
+from monitor.link.endpoints import tcp_address
 from monitor.link.keys import Authorised, KeyPair, authorised, engine_pair
 
 _LOGGER = logging.getLogger(__name__)
 
 _DOMAIN: Final = "pain-monitor"
-_PORTS: Final = {"control": 0, "state": 1, "wave": 2}
-_TCP: Final = re.compile(r"tcp://(?P<host>[^\s:/@]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
-
-
-def tcp_address(address: str, kind: str) -> str:
-    """Address of one of the three sockets.
-
-    Args:
-        address: Of the control socket, `tcp://HOST:PORT`.
-        kind: `control`, `state` or `wave`.
-
-    Raises:
-        EngineError: If it is no such address.
-    """
-    found = _TCP.fullmatch(address)
-    if found is None or not 0 < int(found["port"]) <= 65_535 - max(_PORTS.values()):
-        raise EngineError("is no address of an engine", where=address, todo="tcp://HOST:PORT, or ipc://PATH")
-    return f"tcp://{found['host']}:{int(found['port']) + _PORTS[kind]}"
 
 
 class RemoteDoor:
@@ -63,6 +45,15 @@ class RemoteDoor:
         authorised(self._folder)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._guard: ThreadAuthenticator | None = None
+
+    @classmethod
+    def configured(cls, settings: LinkSettings) -> RemoteDoor | None:
+        """The door that the settings ask for; None where they ask for none.
+
+        Raises:
+            EngineError: See above.
+        """
+        return cls(settings) if settings.listen else None
 
     def open(self) -> None:
         """Set the guard; before it stands no socket can be made."""

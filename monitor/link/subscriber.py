@@ -16,7 +16,9 @@ import zmq
 
 from monitor.errors import EngineError
 from monitor.frames import AttentionFrame, FrameError, StateFrame, WaveBlock, parse
-from monitor.link.endpoints import beside
+from monitor.link.control import present
+from monitor.link.endpoints import beside, tcp_address
+from monitor.link.keys import ClientKeys
 from monitor.link.publisher import attention_topic, wave_topic
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,20 +61,27 @@ class EngineLink:
     """Listens to one engine and asks it things. Reconnects by itself for as long as it lives; for one thread.
 
     Args:
-        address: Address of a bed's control socket; `state` and `wave` lie beside it.
+        address: Address of a bed's control socket, ipc://PATH or, with keys, tcp://HOST:PORT; `state` and `wave` lie
+            beside it.
         actor: Who asks; written into the session.
+        keys: For an address on TCP.
 
     Raises:
-        EngineError: If the address is of no kind that is allowed.
+        EngineError: If the address is of no kind that is allowed, or has no keys where it needs them.
     """
 
-    def __init__(self, *, address: str, actor: str = "operator") -> None:
-        if not address.startswith("ipc://"):
-            raise EngineError(
-                "only ipc:// addresses can be connected to",
-                where=address,
-                todo="TCP without keys would let anybody listen and command; run the dashboard on the engine's machine",
-            )
+    def __init__(self, *, address: str, actor: str = "operator", keys: ClientKeys | None = None) -> None:
+        if address.startswith("tcp://"):
+            tcp_address(address, "control")
+            if keys is None:
+                raise EngineError(
+                    "cannot be reached without a key",
+                    where=address,
+                    todo="TCP without keys would let anybody listen and command: name yours with --key",
+                )
+        elif not address.startswith("ipc://"):
+            raise EngineError("only ipc:// and tcp:// addresses can be connected to", where=address)
+        self._keys = keys if address.startswith("tcp://") else None
         self.address = address
         self.problem = ""
         """Why what the engine sends cannot be shown; empty while it can."""
@@ -159,6 +168,8 @@ class EngineLink:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, _MAX_FRAME_BYTES)
+        if self._keys is not None:
+            present(socket, self._keys)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         return socket
