@@ -1,0 +1,306 @@
+"""Whole days of simulated beds: how soon pain is alarmed on, how often without any, and what faults of sensors do.
+
+Each bed is a patient that no bundle was trained on, with its own devices. A day holds some thirty painful episodes
+(severe and moderate spells of 3-15 minutes, trains of short stimuli), something that is not pain every 2-8 minutes,
+and sensors that come off, move and lose samples. Everything goes through the real `Pipeline`, with its clock advanced
+as fast as the machine can. Other limits and delays are then tried on the same windows with the monitor's own
+`AlarmManager`: there is no second alarm rule here.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import typer
+
+from benchmarks.alarm_truth import Condition, Span, judge, latencies, merged
+from monitor.alarm import HEART_RATE, PAIN_MODERATE, PAIN_SEVERE, AlarmManager
+from monitor.alarm.limits import changed_limits
+from monitor.bundle import load_bundle
+from monitor.config import AlarmSettings, BedSettings
+from monitor.pipeline import Pipeline
+from monitor.scoring.session import OnnxRunner
+from monitor.sources.artefacts import Artefact
+from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_chunks
+from monitor.types import (
+    MODALITY_UNITS,
+    AlarmEvent,
+    AlarmKind,
+    Chunk,
+    Event,
+    PainIndex,
+    Presence,
+    Provenance,
+    Quality,
+    Score,
+    StreamInfo,
+    snap,
+)
+
+FIRST_BED: Final = 500
+"""Beds are the test patients from this number on; no figure on any card comes from them."""
+SHORTEST_S: Final = 180.0
+LONGEST_S: Final = 900.0
+_STEP_S: Final = 0.5
+_TICK_S: Final = 0.25
+_RATES_HZ: Final = {"ECG": 256.0, "EDA": 8.0, "BVP": 64.0, "EMG": 512.0}
+_SEED: Final = 21
+
+LIMITS: Final = (30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0)
+DELAYS: Final = (15.0, 30.0, 60.0)
+HEART_RATES: Final = (75.0, 80.0, 85.0, 90.0, 95.0, 100.0, 110.0, 120.0)
+
+
+# -- what befalls a bed ------------------------------------------------------------------------------------------------
+
+
+def draw_patient(number: int, hours: float, modalities: Sequence[str]) -> SyntheticPatient:
+    """A bed's patient and everything that happens to it, from the bed's number alone."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([_SEED, number])))
+    end = 3600.0 * hours
+    return SyntheticPatient(
+        part="test",
+        number=number,
+        episodes=list(_pain(rng, end)),
+        confounders=list(_confounders(rng, end)),
+        artefacts=list(_faults(rng, end, modalities)),
+        rates_hz={modality: _RATES_HZ[modality] for modality in modalities if modality in _RATES_HZ},
+    )
+
+
+def _pain(rng: np.random.Generator, end: float) -> Iterator[PainEpisode]:
+    """Every 15-60 minutes: severe (4 in 10) or moderate (4 in 10) for 3-15 minutes, or a train of 4 s stimuli."""
+    t = 600.0
+    while True:
+        t += float(rng.uniform(900.0, 3600.0))
+        draw, length = float(rng.random()), SHORTEST_S * (LONGEST_S / SHORTEST_S) ** float(rng.random())
+        train = int(rng.integers(2, 6))
+        if t + LONGEST_S > end:
+            return
+        if draw < 0.8:
+            yield PainEpisode.tonic(t, length, 1.0 if draw < 0.4 else 0.5)
+            t += length
+            continue
+        for _ in range(train):
+            yield PainEpisode.phasic(t, float(rng.choice((0.5, 1.0))))
+            t += 4.0 + float(rng.uniform(8.0, 12.0))
+
+
+def _confounders(rng: np.random.Generator, end: float) -> Iterator[Confounder]:
+    """Something that is not pain every 2-8 minutes: half movements, a quarter each of effort and startle."""
+    t = 120.0
+    while True:
+        t += float(rng.uniform(120.0, 480.0))
+        kind, strength = float(rng.random()), float(rng.uniform(0.5, 1.3))
+        long_s, short_s = float(rng.uniform(5.0, 15.0)), float(rng.uniform(1.5, 5.0))
+        if t > end:
+            return
+        if kind < 0.5:
+            yield Confounder(kind="movement", onset_s=t, duration_s=short_s, strength=strength)
+        elif kind < 0.75:
+            yield Confounder(kind="effort", onset_s=t, duration_s=long_s, strength=strength)
+        else:
+            yield Confounder(kind="startle", onset_s=t, duration_s=0.5, strength=strength)
+
+
+def _faults(rng: np.random.Generator, end: float, modalities: Sequence[str]) -> Iterator[Artefact]:
+    """A fault every 20-60 minutes: half of them lost samples, a quarter a sensor that comes off, a quarter motion."""
+    t = 900.0
+    while True:
+        t += float(rng.uniform(1200.0, 3600.0))
+        draw, modality = float(rng.random()), str(rng.choice(list(modalities)))
+        lost_s, off_s, moved_s = (
+            float(rng.uniform(1.0, 60.0)),
+            float(rng.uniform(60.0, 600.0)),
+            float(rng.uniform(5, 30)),
+        )
+        if t + 600.0 > end:
+            return
+        if draw < 0.5:
+            yield Artefact(kind="gap", modality=modality, onset_s=t, duration_s=lost_s)
+        elif draw < 0.75:
+            yield Artefact(kind="dropout", modality=modality, onset_s=t, duration_s=off_s)
+        else:
+            size = {"EDA": 0.5, "ECG": 0.5, "BVP": 30.0}.get(modality, 0.1)
+            yield Artefact(kind="motion", modality=modality, onset_s=t, duration_s=moved_s, size=size)
+
+
+# -- one bed -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One bed of one run."""
+
+    bundle: str
+    number: int
+    hours: float
+    hop_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Followed:
+    events: list[AlarmEvent]
+    windows: list[tuple[PainIndex, Score, tuple[Quality, ...]]]
+    seconds: float
+
+
+def follow(job: Job, patient: SyntheticPatient) -> _Followed:
+    """Play a bed's day through the pipeline; nobody acknowledges anything."""
+    bundle = load_bundle(Path(job.bundle))
+    modalities = list(dict.fromkeys(item.modality for item in bundle.spec.inputs))
+    bed = BedSettings(name=f"bed{job.number}", bundles=(bundle.spec.name,), hop_s=job.hop_s, calibration_s=120.0)
+    session = uuid.uuid5(uuid.NAMESPACE_OID, f"{job.number}")
+    pipeline = Pipeline(bed=bed, bundles=[bundle.spec], runner=OnnxRunner([bundle]), session=session)
+    events: list[AlarmEvent] = []
+    windows: list[tuple[PainIndex, Score, tuple[Quality, ...]]] = []
+    score: Score | None = None
+
+    def take(items: Sequence[Event]) -> None:
+        nonlocal score
+        for item in items:
+            if isinstance(item, Score):
+                score = item
+            elif isinstance(item, PainIndex) and score is not None:
+                windows.append((item, score, tuple({q.modality: q for q in score.quality}.values())))
+            elif isinstance(item, AlarmEvent):
+                events.append(item)
+
+    started = time.process_time()
+    for modality in modalities:
+        info = StreamInfo(
+            key=modality,
+            bed=bed.name,
+            modality=modality,
+            name=f"{patient.subject} {modality}",
+            unit=MODALITY_UNITS[modality],
+            rate_hz=patient.rate_hz(modality),
+            source="synthetic",
+            provenance=Provenance.SIMULATED,
+            origin=0.0,
+        )
+        take(pipeline.open_stream(info, 0.0))
+    ticked = 0.0
+    for piece in patient_chunks(patient, modalities, seconds=3600.0 * job.hours, chunk_s=_STEP_S):
+        while ticked + _TICK_S <= piece.due_s:  # as the engine does, before what arrives after it
+            ticked += _TICK_S
+            take(pipeline.tick(ticked))
+        chunk = Chunk(stream=piece.modality, samples=piece.samples, stamps=snap(piece.stamps), arrival=piece.due_s)
+        take(pipeline.feed(chunk))
+    return _Followed(events=events, windows=windows, seconds=time.process_time() - started)
+
+
+def run_bed(job: Job) -> dict[str, Any]:
+    """Follow one bed and count, as plain values that can be added up over beds."""
+    bundle = load_bundle(Path(job.bundle))
+    modalities = list(dict.fromkeys(item.modality for item in bundle.spec.inputs))
+    patient = draw_patient(job.number, job.hours, modalities)
+    followed = follow(job, patient)
+    end = 3600.0 * job.hours
+    pain = merged([Span(e.onset_s, e.end_s, e.level >= 0.75, e.kind == "tonic") for e in patient.episodes_until(end)])
+    default = AlarmSettings()
+    points = [
+        {"what": "default", "bundle": bundle.spec.name}
+        | judge(Condition.of(followed.events, (PAIN_MODERATE, PAIN_SEVERE), end), pain, end)
+        | {
+            "moderate": judge(Condition.of(followed.events, (PAIN_MODERATE,), end), pain, end),
+            "severe": judge(Condition.of(followed.events, (PAIN_SEVERE,), end), pain, end),
+        }
+    ]
+    again = _again(job, followed, default)
+    names = (PAIN_MODERATE, PAIN_SEVERE)
+    if [_told(e) for e in again if e.condition in names] != [_told(e) for e in followed.events if e.condition in names]:
+        raise RuntimeError(f"bed {job.number}: the alarm manager alone gives other pain alarms than the pipeline gave")
+    for after_s in DELAYS:
+        for limit in LIMITS:
+            changes = {"moderate_on": limit, "moderate_off": limit - 15.0, "moderate_after_s": after_s}
+            changes |= {"severe_on": 95.0, "severe_off": 80.0, "severe_after_s": 120.0}
+            points.append(_point("index", PAIN_MODERATE, limit, after_s, changes, job, followed, pain, end))
+        for limit in HEART_RATES:
+            changes = {"heart_rate_on": limit, "heart_rate_off": limit - 8.0, "heart_rate_after_s": after_s}
+            points.append(_point("heart rate", HEART_RATE, limit, after_s, changes, job, followed, pain, end))
+    technical = [e for e in followed.events if e.kind is AlarmKind.TECHNICAL and e.presence is Presence.ON]
+    return {
+        "number": job.number,
+        "responder": patient.responder,
+        "hours": job.hours,
+        "cpu_s": followed.seconds,
+        "windows": len(followed.windows),
+        "scored": sum(index.fast is not None for index, _, _ in followed.windows),
+        "points": points,
+        "technical": latencies(technical, patient.artefacts),
+        "technical_alarms": len({e.event_id for e in technical}),
+    }
+
+
+def _point(
+    what: str,
+    condition: str,
+    limit: float,
+    after_s: float,
+    changes: dict[str, float],
+    job: Job,
+    followed: _Followed,
+    pain: Sequence[Span],
+    end: float,
+) -> dict[str, Any]:
+    told = _again(job, followed, changed_limits(AlarmSettings(), changes))
+    return {"what": what, "limit": limit, "after_s": after_s} | judge(Condition.of(told, (condition,), end), pain, end)
+
+
+def _again(job: Job, followed: _Followed, settings: AlarmSettings) -> list[AlarmEvent]:
+    """The same windows through the alarm manager with other settings."""
+    session = uuid.uuid5(uuid.NAMESPACE_OID, f"{job.number}")
+    manager = AlarmManager(bed=f"bed{job.number}", settings=settings, session=session)
+    made: list[AlarmEvent] = []
+    for index, score, quality in followed.windows:
+        made += [event for event in manager.on_index(index, score, quality) if isinstance(event, AlarmEvent)]
+    return made
+
+
+def _told(event: AlarmEvent) -> tuple[str, float, str]:
+    return event.condition, event.t, str(event.presence)
+
+
+# -- all beds ----------------------------------------------------------------------------------------------------------
+
+
+def main(
+    bundle: Annotated[Path, typer.Option(help="Bundle to judge.")] = Path("monitor/bundles/crossmod-eda-ecg"),
+    *,
+    beds: Annotated[int, typer.Option(help="Simulated patients.", min=1)] = 10,
+    hours: Annotated[float, typer.Option(help="Of each.", min=0.5)] = 24.0,
+    hop: Annotated[float, typer.Option(help="Seconds between windows.", min=0.25)] = 5.0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = os.cpu_count() or 1,
+    out: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+) -> None:
+    """Follow simulated beds for whole days and say how their alarms fared. Simulated patients only: no person's pain.
+
+    Ten beds of 24 hours take about half an hour of two cores.
+    """
+    from benchmarks.alarm_tables import show
+
+    jobs = [Job(bundle=str(bundle), number=FIRST_BED + i, hours=hours, hop_s=hop) for i in range(beds)]
+    found = []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for result in pool.map(run_bed, jobs):
+            found.append(result)
+            typer.echo(f"bed {result['number']}: {result['cpu_s']:.0f} s of processor time", err=True)
+    if out is not None:
+        document = {"bundle": load_bundle(bundle).spec.name, "hop_s": hop, "jobs": [asdict(j) for j in jobs]}
+        out.write_text(json.dumps(document | {"beds": found}, indent=1) + "\n", encoding="utf-8")
+    show(found, bundle=load_bundle(bundle).spec, hop_s=hop)
+
+
+if __name__ == "__main__":
+    typer.run(main)
