@@ -58,8 +58,6 @@ def test_false_alarms_that_follow_closely_are_one() -> None:
 def test_stimuli_within_a_minute_are_one_bout_as_bad_as_the_worst() -> None:
     train = [Span(100.0, 104.0, False, False), Span(112.0, 116.0, True, False)]
     bouts = merged([*train, Span(300.0, 304.0, False, False)])
-        [Span(100.0, 104.0, False, False), Span(112.0, 116.0, True, False), Span(300.0, 304.0, False, False)]
-    )
     assert [(b.start, b.end, b.severe) for b in bouts] == [(100.0, 116.0, True), (300.0, 304.0, False)]
 
 
