@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from sklearn.covariance import ledoit_wolf
 
 from models.data.base import IntArray
 from models.evaluation.calibration import softmax
-from models.training.recipe import Told
 from monitor.feature_space import MOST_COMPONENTS
+
+if TYPE_CHECKING:
+    from models.training.recipe import Told
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]

@@ -7,7 +7,7 @@ itself in the right way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from scipy.optimize import minimize_scalar
 from models.data.base import IntArray
 from models.evaluation.figures import Scored, of_probabilities, reliability
 from models.evaluation.summary import ReliabilityBin
-from models.training.recipe import Told
+
+if TYPE_CHECKING:
+    from models.training.recipe import Told
 
 FloatArray = NDArray[np.float64]
 

@@ -66,6 +66,11 @@ class ScrCounter:
         for number, value in enumerate(samples.tolist()):
             self._step(value, t0 + number * self._period)
 
+    @property
+    def counted(self) -> int:
+        """Responses that are remembered, at least those of the last `SPAN_S`."""
+        return len(self._peaks)
+
     def per_minute(self) -> float | None:
         """Responses a minute over the last `SPAN_S`; None where there is too little signal."""
         span = min(self._until - self._since, SPAN_S)
