@@ -162,6 +162,11 @@ class Bed:
         """The newest window that was scored; None before the first of a session."""
         return None if self._pipeline is None else self._pipeline.window
 
+    @property
+    def fault(self) -> AlarmEvent | None:
+        """The alarm that the pipeline, or the process before this one, failed; None once there is a score."""
+        return self._fault
+
     def start(
         self,
         *,

@@ -7,7 +7,7 @@ import faulthandler
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from monitor.config import Settings, load_settings
 from monitor.engine.engine import Engine
 from monitor.engine.supervisor import end_with_parent
 from monitor.engine.wiring import (
+    Models,
     load_models,
     log_outputs,
     lsl_outputs,
@@ -25,6 +26,7 @@ from monitor.engine.wiring import (
     webhook_outputs,
 )
 from monitor.errors import MonitorError
+from monitor.sources.base import Source
 from monitor.types import Command, Event
 
 
@@ -43,6 +45,9 @@ def run_engine(
     seconds: float | None = None,
     write: Callable[[str], None] | None = None,
     on_start: Callable[[Engine], None] = lambda _: None,
+    models: Models | None = None,
+    sources: Mapping[str, Sequence[Source]] | None = None,
+    last_resort: bool = False,
 ) -> int:
     """Run an engine on the live sources of its settings in this process, and write a line for each score and alarm.
 
@@ -52,6 +57,9 @@ def run_engine(
         seconds: Clock time after which to stop; None to run until a signal.
         write: Takes the lines, from a thread of its own; None for standard output.
         on_start: Called with the engine before it starts.
+        models: Instead of those that the settings name.
+        sources: Instead of those that the settings name.
+        last_resort: This process is the engine and nothing else.
 
     Returns:
         Exit code.
@@ -60,7 +68,7 @@ def run_engine(
         MonitorError: If it cannot start.
     """
     clock = SystemClock()
-    models = load_models(settings)
+    models = models or load_models(settings)
     specs = models.specs
     lines: Lines = (
         JsonLines(bundles=specs)
@@ -85,7 +93,14 @@ def run_engine(
 
     outputs = [*lsl_outputs(models), *over_mqtt, *webhooks, *metrics, *logs]
     engine = Engine(
-        settings=settings, models=models, outputs=outputs, on_events=show, clock=clock, on_command=log_command
+        settings=settings,
+        sources=sources,
+        models=models,
+        outputs=outputs,
+        on_events=show,
+        clock=clock,
+        on_command=log_command,
+        last_resort=last_resort,
     )
     for output in over_mqtt:
         output.serve(engine.request)
@@ -116,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             force=True,
         )
         on_start = (lambda engine: end_with_parent(engine.request_stop)) if given.supervised else (lambda _: None)
-        return run_engine(settings, json=given.json, seconds=given.seconds, on_start=on_start)
+        return run_engine(settings, json=given.json, seconds=given.seconds, on_start=on_start, last_resort=True)
     except MonitorError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

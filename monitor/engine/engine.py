@@ -8,7 +8,8 @@ Threads, each with a name:
 - `output-<name>`: one an output (`monitor.outputs.base`);
 - `control`: answers operators (`monitor.link`);
 - `broadcast`: tells screens (`monitor.engine.broadcast`);
-- `watchdog`: ends the process when the pipeline thread shows no sign of life.
+- `selfcheck`, `selfcheck-<route>`: prove each route that alarms take (`monitor.engine.selfcheck`);
+- `watchdog`: says an alarm and ends the process when the pipeline thread shows no sign of life.
 
 Nothing downstream can hold up the pipeline thread: what it hands on goes into bounded queues that drop and count.
 """
@@ -32,17 +33,19 @@ from monitor.clock import Clock, SystemClock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import Bed, BedCrashError
 from monitor.engine.broadcast import Broadcast, Journals
-from monitor.engine.faults import REBUILT, failure, restated
+from monitor.engine.faults import REBUILT, STUCK, failure, restated
 from monitor.engine.intake import Intake, Item, Request, SourceThread
 from monitor.engine.notify import READY, notify
 from monitor.engine.recorder import Recorder
 from monitor.engine.resume import read_note
-from monitor.engine.watchdog import EXIT_STUCK, Heartbeat, Watchdog
+from monitor.engine.routes import link_check, output_checks, session_check
+from monitor.engine.selfcheck import SelfCheck
+from monitor.engine.watchdog import EXIT_STUCK, LAST_WORDS_S, Heartbeat, Watchdog, last_words
 from monitor.engine.wiring import Models, live_sources, load_models, session_writers
 from monitor.errors import EngineError, MonitorError
 from monitor.link import ControlServer, Publisher, RemoteDoor
 from monitor.locks import BedLock, run_dir
-from monitor.outputs.base import CallbackOutput, EngineLoad, Heir, Output, OutputThread
+from monitor.outputs.base import CallbackOutput, EngineLoad, Heir, Output, OutputThread, Route
 from monitor.sessions.store import state_folder
 from monitor.sources.base import Source
 from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
@@ -59,6 +62,8 @@ _SOURCES_END_S: Final = 4.0
 _PIPELINE_END_S: Final = 10.0
 _STORE_END_S: Final = 10.0
 _OUTPUT_END_S: Final = 2.0
+_LAST_PACKET_S: Final = 0.3
+_PROBES_END_S: Final = 0.5
 
 
 class Engine:
@@ -73,6 +78,7 @@ class Engine:
         clock: The stream clock.
         on_command: Told of every command that was carried out or refused: bed, command, why it was refused. Called by
             the pipeline thread: it must neither wait nor raise.
+        last_resort: This process is the engine and nothing else; see `Watchdog`.
 
     Raises:
         BundleError: If a bundle is missing or damaged.
@@ -89,6 +95,7 @@ class Engine:
         models: Models | None = None,
         clock: Clock | None = None,
         on_command: Callable[[str, Command, str], None] = lambda bed, command, refused: None,  # noqa: ARG005
+        last_resort: bool = False,
     ) -> None:
         clock = clock or SystemClock()
         models = models or load_models(settings)
@@ -138,8 +145,19 @@ class Engine:
             for number, source in enumerate(of_bed)
         ]
         self._heartbeat = Heartbeat()
-        self._watchdog = Watchdog(heartbeat=self._heartbeat, limit_s=settings.engine.watchdog_s)
+        self._watchdog = Watchdog(
+            heartbeat=self._heartbeat,
+            limit_s=settings.engine.watchdog_s,
+            on_stuck=lambda: last_words(self._say_stuck),
+            last_resort=last_resort,
+        )
         self._pipeline = threading.Thread(target=self._run_pipeline, name="pipeline", daemon=True)
+        checks = output_checks(everything)
+        for bed in self._beds:
+            checks.append(link_check(bed, state=state))
+            if settings.engine.record:
+                checks.append(session_check(bed, folder=self._run_dir, status=self._recorder.status))
+        self._selfcheck = SelfCheck(checks, period_s=settings.engine.selfcheck_s, clock=clock)
         self._control = ControlServer(
             run=self._run_dir, beds=list(self._beds), handle=self.request, remote=RemoteDoor.configured(settings.link)
         )
@@ -171,6 +189,7 @@ class Engine:
         self._pipeline.start()
         self._control.start()
         self._broadcast.start()
+        self._selfcheck.start()
         for source in self._sources:
             source.start()
 
@@ -211,6 +230,7 @@ class Engine:
         for source in self._sources:
             if not source.join(max(0.0, deadline - time.monotonic())):
                 _LOGGER.warning("source %s does not end and is left behind", source.name)
+        self._selfcheck.stop(_PROBES_END_S)  # while what they ask is still there to answer
         self._control.stop()
         self._intake.close()
         self._pipeline.join(_PIPELINE_END_S)
@@ -225,6 +245,8 @@ class Engine:
         for output in self._outputs:
             if not output.stop(_OUTPUT_END_S):
                 _LOGGER.warning("output %s does not end and is left behind", output.name)
+        if not self._selfcheck.stop(_OUTPUT_END_S):
+            _LOGGER.warning("a self-check does not end and is left behind")
         for lock in self._locks:
             lock.release()
         _LOGGER.info("the engine has stopped")
@@ -271,6 +293,9 @@ class Engine:
             | {name: output.failures for name, output in outputs.items()},
             lost_records={bed: self._recorder.status(bed)["lost_records"] for bed in self._beds},
             pipeline_age_s=self._heartbeat.age_s,
+            checks=max((checks for checks, _ in self._selfcheck.counts().values()), default=0),
+            missed={name: missed for name, (_, missed) in self._selfcheck.counts().items()},
+            unproved={name: bool(item["problem"]) for name, item in self._selfcheck.state().items()},
         )
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -342,6 +367,8 @@ class Engine:
             self._last_tick = now
             for bed in self._beds.values():
                 bed.report(STORE_FULL, present=bool(self._recorder.status(bed.name)["problem"]))
+                for condition, causes in self._selfcheck.causes(bed.name).items():
+                    bed.report(condition, present=bool(causes), causes=causes)
                 bed.tick(now)
 
     def _handle(self, item: Item) -> None:
@@ -369,6 +396,7 @@ class Engine:
         self._on_command(bed.name, request.command, "")
         if request.command.action == "status":
             result["recording"] = self._recorder.status(bed.name)
+            result["selfcheck"] = self._selfcheck.state()
             result["dropped_chunks"] = self._intake.dropped()
             result["source_restarts"] = {source.name: source.restarts for source in self._sources}
             result["outputs"] = {
@@ -379,6 +407,32 @@ class Engine:
     def _publish(self, bed: str, events: Sequence[Event]) -> None:
         for output in self._outputs:
             output.put(bed, events)
+
+    # -- watchdog thread ----------------------------------------------------------------------------------------------
+
+    def _say_stuck(self) -> None:
+        """Say on every route that the pipeline hangs, past the pipeline; the next process takes it up from the note."""
+        age = self._heartbeat.age_s
+        notify(f"STATUS=The pipeline hangs since {age:.0f} s; the engine is ended. RESEARCH USE ONLY")
+        onset, cause = self._clock.now() - age, "the pipeline shows no sign of life"
+        said = {bed.name: bed.fault or bed.failure(onset=onset, text=STUCK, cause=cause) for bed in self._beds.values()}
+        for name, event in said.items():
+            self._publish(name, [event])
+            self._recorder.log(name, None, [event])
+        for name, event in said.items():  # may wait for the pipeline, where that hangs in what screens are told
+            self._broadcast.log(name, None, [event])
+        end = time.monotonic() + LAST_WORDS_S
+        while time.monotonic() < end and self._unsaid():
+            time.sleep(0.02)
+        time.sleep(_LAST_PACKET_S)  # for what is on its way, and for screens, which are told four times a second
+
+    def _unsaid(self) -> bool:
+        routes = [thread.output for thread in self._outputs if isinstance(thread.output, Route)]
+        return bool(
+            self._recorder.waiting
+            or any(thread.waiting for thread in self._outputs)
+            or any(route.waiting for route in routes)
+        )
 
     # -- main thread --------------------------------------------------------------------------------------------------
 
@@ -418,4 +472,4 @@ class Engine:
                 signal.signal(number, handler)
 
 
-_THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "broadcast", "watchdog")
+_THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "broadcast", "watchdog", "selfcheck")

@@ -1,0 +1,85 @@
+"""What the self-check proves: the routes that alarms, records and words of operators take out of an engine and in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from monitor.errors import MonitorError
+from monitor.link import ControlClient
+from monitor.outputs.base import Output, Route
+
+Probe: TypeAlias = Callable[[Mapping[str, Any], float], str]
+"""(report, seconds that it may take) -> what was wrong, empty where the route is proved; see `Route.probe`."""
+
+_PROBE_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One route, and how it is proved."""
+
+    name: str
+    bed: str
+    """The bed that it serves; empty: all of them."""
+    probe: Probe
+    problem: Callable[[], str] = str
+    """`Route.problem`; never one for routes that are not outputs."""
+
+
+def output_checks(outputs: Sequence[Output]) -> list[Check]:
+    """Outputs that can prove their route: an echo of the broker, a 2xx of the webhook, an outlet that is found."""
+    return [
+        Check(name=output.name, bed=output.bed, probe=output.probe, problem=output.problem)
+        for output in outputs
+        if isinstance(output, Route)
+    ]
+
+
+def session_check(bed: str, *, folder: Path, status: Callable[[str], Mapping[str, Any]]) -> Check:
+    """That the session of a bed is being written, and that its disk takes some more.
+
+    Args:
+        bed: Name of the bed.
+        folder: On the same disk.
+        status: `Recorder.status`.
+    """
+
+    def probe(_report: Mapping[str, Any], _timeout_s: float) -> str:
+        if problem := str(status(bed)["problem"]):
+            return problem
+        path = folder / f"{bed}.probe"
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(bytes(_PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+        except OSError as error:
+            return f"nothing can be written: {error.strerror or error}"
+        return ""
+
+    return Check(name=f"session-{bed}", bed=bed, probe=probe)
+
+
+def link_check(bed: str, *, state: Path) -> Check:
+    """That the socket by which screens and operators reach a bed answers; a request goes through it as theirs do.
+
+    Args:
+        bed: Name of the bed.
+        state: State folder.
+    """
+    client = ControlClient(state_dir=state, bed=bed, actor="self-check")
+
+    def probe(_report: Mapping[str, Any], timeout_s: float) -> str:
+        try:
+            client.request("history", {"minutes": 0.01}, timeout=timeout_s)
+        except MonitorError as error:
+            return str(error)
+        return ""
+
+    return Check(name=f"link-{bed}", bed=bed, probe=probe)
