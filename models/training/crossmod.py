@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.crossmod_parts import WIDTH, SignalEncoder, TransformerBlock, stage_head
 from models.crossmod_transformer import CrossModTransformer
-from models.training.loop import Examples, FitResult, FitSettings, class_weights, fit, predict
+from models.training.loop import Examples, FitResult, FitSettings, OnEpoch, class_weights, fit, predict
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ def train_crossmod(
             results[f"{name}.{part}"] = _train_part(
                 encoder, part, model.classes, signals, train, validation, weights, _reseeded(settings, number)
             )
-            pairs.append(tuple(_tokens(encoder, part, signal) for signal in signals))  # type: ignore[arg-type]
+            pairs.append(tuple(resting_tokens(encoder, part, signal) for signal in signals))  # type: ignore[arg-type]
         (fcn, fcn_v), (alstm, alstm_v) = pairs
-        results[f"{name}.block"] = _train_block(
+        results[f"{name}.block"] = train_block(
             encoder.block,
             nn.Linear(WIDTH, model.classes),
             Examples(inputs=(fcn, alstm), labels=train.labels),
@@ -90,9 +90,9 @@ def train_crossmod(
             _reseeded(recipe.block, number),
             f"{name}.block",
         )
-        fused = _Passed(encoder.block)
+        fused = Passed(encoder.block)
         tokens.append((predict(fused, fused, (fcn, alstm)), predict(fused, fused, (fcn_v, alstm_v))))
-    results["fusion"] = _train_block(
+    results["fusion"] = train_block(
         model.block,
         model.fc4,
         Examples(inputs=tuple(t for t, _ in tokens), labels=train.labels),
@@ -105,7 +105,7 @@ def train_crossmod(
     return results
 
 
-class _Passed(nn.Module):
+class Passed(nn.Module):
     """The tokens that a block passes on: FC1-3 at every time step, as in `SignalEncoder.forward`."""
 
     def __init__(self, block: TransformerBlock) -> None:
@@ -113,6 +113,7 @@ class _Passed(nn.Module):
         self.block = block
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two sequences (B, S, width) -> (B, S, 128)."""
         return self.block.features(self.block(first, second)[0])
 
 
@@ -145,27 +146,46 @@ def _train_part(
     )
 
 
-def _train_block(
+def train_block(
     block: TransformerBlock,
     head: nn.Module,
     train: Examples,
     validation: Examples,
-    weights: Tensor,
+    weights: Tensor | None,
     settings: FitSettings,
     name: str,
+    on_epoch: OnEpoch | None = None,
 ) -> FitResult:
-    """Train a transformer block and a head on two token sequences."""
+    """Train a transformer block and a head on two token sequences that rest.
+
+    Args:
+        block: Of one signal, or the one that fuses two.
+        head: 128 -> classes.
+        train: Two sequences (n, S, width).
+        validation: The same of other subjects.
+        weights: Of the classes.
+        settings: How.
+        name: Of the stage.
+        on_epoch: Is told how it goes.
+    """
     _log.info("%s", name)
 
     def forward(first: Tensor, second: Tensor) -> Tensor:
         return head(block.features(block(first, second)[0].mean(dim=1)))
 
     return fit(
-        forward, nn.ModuleList([block, head]), train=train, validation=validation, settings=settings, weights=weights
+        forward,
+        nn.ModuleList([block, head]),
+        train=train,
+        validation=validation,
+        settings=settings,
+        weights=weights,
+        stage=name,
+        on_epoch=on_epoch,
     )
 
 
-def _tokens(encoder: SignalEncoder, part: str, signal: Tensor) -> Tensor:
-    """Tokens (n, S, 128) of a part that rests."""
+def resting_tokens(encoder: SignalEncoder, part: str, signal: Tensor, device: str = "cpu") -> Tensor:
+    """Tokens (n, S, 128) of a part that rests: `fcn` or `alstm`."""
     body = getattr(encoder, part)
-    return predict(body if part == "fcn" else (lambda x: body(x)[0]), body, (signal,))
+    return predict(body if part == "fcn" else (lambda x: body(x)[0]), body, (signal,), device=device)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from models.training.loop import OnEpoch
     from models.training.recipe import Recipe
 
 
@@ -29,7 +30,8 @@ IMAGES: Final = Form(100.0, 1000)
 class Entry:
     """One recipe."""
 
-    form: Form
+    form: Form | None
+    """None: it reads what the first recipe of the run reads."""
     module: str
     make: str
     """Name in the module: a class or function that gives the recipe."""
@@ -53,33 +55,65 @@ class Entry:
         return ""
 
 
-def _architecture(architecture: str, form: Form, *, least: int = 1, most: int = 8, **more: Any) -> Entry:
+def _staged(*, most: int = 8) -> Entry:
+    return Entry(form=CROSSMOD, module="models.training.staged", make="StagedRecipe", most=most)
+
+
+def _whole(architecture: str, form: Form, *, least: int = 1, most: int = 8, **more: Any) -> Entry:
     return Entry(
         form=form,
-        module="models.training.architecture",
-        make="ArchitectureRecipe",
-        arguments={"architecture": architecture, **more},
+        module="models.training.end_to_end",
+        make="EndToEndRecipe",
+        arguments={"architecture": architecture, "least": least, "most": most, **more},
         least=least,
         most=most,
     )
 
 
+def _raw(architecture: str, *, least: int = 1) -> Entry:
+    return _whole(architecture, PAINATTNNET, least=least, rate_hz=PAINATTNNET.rate_hz, whole_length=True)
+
+
+def _frozen(architecture: str, form: Form) -> Entry:
+    return Entry(
+        form=form, module="models.training.embedding", make="FrozenRecipe", arguments={"architecture": architecture}
+    )
+
+
 RECIPES: Final[Mapping[str, Entry]] = MappingProxyType(
     {
-        "fcn": _architecture("crossmod-fcn", CROSSMOD, each=True),
-        "alstm": _architecture("crossmod-alstm", CROSSMOD, each=True),
-        "fat": _architecture("crossmod-fat", CROSSMOD, each=True),
+        "crossmod": _staged(most=2),
+        "fcn": _staged(),
+        "alstm": _staged(),
+        "fat": _staged(),
+        "crossmod-end-to-end": _whole("crossmod-transformer", CROSSMOD, least=2, most=2),
+        "mscn": _raw("mscn"),
+        "mscn-se": _raw("mscn-se"),
+        "mscn-tran": _raw("mscn-tran"),
+        "painattnnet": _raw("painattnnet"),
+        "painattnnet-late": _raw("painattnnet-late", least=2),
+        "painattnnet-attention": _raw("painattnnet-attention", least=2),
+        "tiny-biomoe": _whole("tiny-biomoe", IMAGES, images=True),
+        "tiny-biomoe-frozen": _frozen("tiny-biomoe", IMAGES),
+        "painformer-frozen": _frozen("painformer", PAINATTNNET),
     }
 )
-"""By name."""
+"""By name. `crossmod` gives `fcn-<input>`, `alstm-<input>` and `fat-<input>` of each signal, and of two signals
+`crossmod`; `fcn`, `alstm` and `fat` give their own of these; all others one method of their own name."""
 
 
-def make_recipe(name: str) -> Recipe:
+def make_recipe(name: str, *, on_epoch: OnEpoch | None = None) -> Recipe:
     """The recipe of a name.
+
+    Args:
+        name: One of `RECIPES`.
+        on_epoch: Is told how a training goes: stage, epochs done, epochs at most, training and validation loss.
 
     Raises:
         KeyError: If there is none.
     """
     entry = RECIPES[name]
     make: Callable[..., Recipe] = getattr(importlib.import_module(entry.module), entry.make)
-    return make(name=name, **entry.arguments) if entry.arguments else make()
+    if entry.baseline:
+        return make(name=name, **entry.arguments) if entry.arguments else make()
+    return make(name=name, on_epoch=on_epoch, **entry.arguments)
