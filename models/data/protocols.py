@@ -40,7 +40,7 @@ PAPER_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
 _NOT_IN_PAPER: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"pmcd": frozenset({"rated 0"})})
 """Groups of trials that the article of a kind leaves out: PMCD takes its windows without pain from the run-up alone."""
 
-_SILENCE_IS_REST: Final = frozenset({"biovid-c", "pmed", "simulated"})
+SILENCE_IS_REST: Final = frozenset({"biovid-c", "pmed", "simulated"})
 """Kinds in which every stimulus is listed, so that the time between them is known to be without one."""
 
 
@@ -153,7 +153,7 @@ def windows_of_sitting(
         sitting,
         inputs,
         classes=classes,
-        silence_is_rest=data.kind in _SILENCE_IS_REST,
+        silence_is_rest=data.kind in SILENCE_IS_REST,
         joined=data.kind == "ai4pain-2025",
     )
 
