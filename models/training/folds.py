@@ -56,6 +56,8 @@ class Job:
     responders: Mapping[str, bool]
     """Who is known to answer to pain; empty where nobody knows."""
     keep_weights: bool
+    may_become_bundle: bool
+    """Keep what a bundle needs beside the weights: where the training windows lie, and limits of what is believed."""
     folder: Path
     """Of the run."""
     asked: Mapping[str, Any]
@@ -79,6 +81,10 @@ class Job:
     def weights(self, method: str) -> Path:
         """A method's checkpoint, of `models.checkpoint.save_checkpoint`."""
         return self.folder / "weights" / f"{self.name}.{method}.pt"
+
+    def features(self, method: str) -> Path:
+        """Where a method's training windows lie, as of `monitor.feature_space`."""
+        return self.weights(method).with_suffix(".npz")
 
     @property
     def hash(self) -> str:
@@ -158,7 +164,7 @@ def run_job(job: Job) -> dict[str, Any]:
     task = Task(
         inputs=traced.inputs, classes=job.classes, schedule=job.schedule, ordinal=job.ordinal, options=job.options
     )
-    fitted = make_recipe(job.recipe).fit(parts, task, seed=job.seed)
+    fitted = make_recipe(job.recipe, on_epoch=_say_epoch).fit(parts, task, seed=job.seed)
     _log.info("calibrates")
     held = parts.calibration.labelled()
     scales = {
@@ -212,12 +218,16 @@ def run_job(job: Job) -> dict[str, Any]:
         }
         | {"test": _counts(test.labels, job.classes)},
         "methods": {
-            name: _described(job, name, method, parts, scales[name][0], item.probabilities, test.labels, traced.inputs)
+            name: _described(job, name, method, parts, scales[name][0], item.probabilities, test.labels)
             for (name, method), item in zip(fitted.items(), told, strict=True)
         },
     }
     write_json(job.json, content)
     return content
+
+
+def _say_epoch(stage: str, done: int, most: int, loss: float, validation: float) -> None:
+    _log.info("%s %d/%d, loss %.4f, validation %.4f", stage, done, most, loss, validation)
 
 
 def _calibrated(
@@ -244,9 +254,8 @@ def _described(
     calibration: Mapping[str, Any],
     probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
-    inputs: tuple[InputSpec, ...],
 ) -> dict[str, Any]:
-    path = None
+    path, abstain = None, None
     if method.model is not None and job.keep_weights:
         from models.checkpoint import save_checkpoint
 
@@ -254,8 +263,10 @@ def _described(
         job.weights(name).parent.mkdir(parents=True, exist_ok=True)
         _placed(job.weights(name), lambda path: save_checkpoint(model, path))
         path = str(job.weights(name).relative_to(job.folder))
+        if job.may_become_bundle:
+            abstain = _limits(job, name, method, parts, calibration["temperature"])
     recalls = [float(np.mean(probabilities[labels == c].argmax(axis=1) == c)) for c in np.unique(labels)]
-    read: tuple[InputSpec, ...] = getattr(method, "inputs", inputs)
+    read: tuple[InputSpec, ...] = getattr(method, "inputs", ())
     return {
         "parameters": method.parameters,
         "network": method.model is not None,
@@ -267,11 +278,25 @@ def _described(
         ],
         "history": {stage: asdict(result) for stage, result in method.history.items()},
         **calibration,
+        "abstain": abstain,
+        "backbone": getattr(method, "backbone", "none"),
         "figures": {
             "balanced_accuracy": round(float(np.mean(recalls)), 4),
             "accuracy": round(float(np.mean(probabilities.argmax(axis=1) == labels)), 4),
         },
     }
+
+
+def _limits(job: Job, name: str, method: Fitted, parts: Parts, temperature: float) -> dict[str, float]:
+    """Write where the training windows lie, and give the limits of what is believed."""
+    from models.evaluation.abstention import fit_abstention
+
+    windows = parts.train.labelled()
+    calibration = method.tell(parts.calibration.labelled())
+    limits = fit_abstention(method.tell(windows), windows.labels, calibration, temperature=temperature)
+    if limits.distance_above is not None:
+        _placed(job.features(name), limits.write)
+    return limits.as_spec()
 
 
 def _whose(subjects: frozenset[str], parts: Mapping[str, tuple[str, ...]]) -> list[str]:

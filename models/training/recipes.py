@@ -80,6 +80,16 @@ def _frozen(architecture: str, form: Form) -> Entry:
     )
 
 
+def _plain(*needs: tuple[str, ...]) -> Entry:
+    return Entry(
+        form=None,
+        module="models.evaluation.baselines",
+        make="PlainRecipe",
+        needs=needs or (("ECG", "BVP", "EDA", "EMG"),),
+        baseline=True,
+    )
+
+
 RECIPES: Final[Mapping[str, Entry]] = MappingProxyType(
     {
         "crossmod": _staged(most=2),
@@ -96,6 +106,11 @@ RECIPES: Final[Mapping[str, Entry]] = MappingProxyType(
         "tiny-biomoe": _whole("tiny-biomoe", IMAGES, images=True),
         "tiny-biomoe-frozen": _frozen("tiny-biomoe", IMAGES),
         "painformer-frozen": _frozen("painformer", PAINATTNNET),
+        "heart-rate": _plain(("ECG", "BVP")),
+        "scr-rate": _plain(("EDA",)),
+        "spi-style": _plain(("BVP",)),
+        "logistic-regression": _plain(),
+        "random-forest": _plain(),
     }
 )
 """By name. `crossmod` gives `fcn-<input>`, `alstm-<input>` and `fat-<input>` of each signal, and of two signals
@@ -114,6 +129,11 @@ def make_recipe(name: str, *, on_epoch: OnEpoch | None = None) -> Recipe:
     """
     entry = RECIPES[name]
     make: Callable[..., Recipe] = getattr(importlib.import_module(entry.module), entry.make)
-    if entry.baseline:
-        return make(name=name, **entry.arguments) if entry.arguments else make()
-    return make(name=name, on_epoch=on_epoch, **entry.arguments)
+    more = {} if entry.baseline else {"on_epoch": on_epoch}
+    return make(name=name, **more, **entry.arguments)
+
+
+def forms_of(recipes: Sequence[str]) -> dict[str, Form]:
+    """The form that each of a run's recipes reads; baselines read that of the first."""
+    first = next((form for name in recipes if (form := RECIPES[name].form) is not None), CROSSMOD)
+    return {name: RECIPES[name].form or first for name in recipes}

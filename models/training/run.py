@@ -17,10 +17,10 @@ from models.data.protocols import require_bundle
 from models.data.recorded import DataSet, Oddity
 from models.data.splits import Split, k_fold, leave_one_out, official, shuffled, with_inner
 from models.data.survey import survey
-from models.data.traced import TracedSet
+from models.data.traced import BUNDLE_PROTOCOLS, TracedSet
 from models.training.folds import UNFINISHED, Job, found, run_job, write_json
-from models.training.recipes import RECIPES, Form
-from models.training.settings import Labels, RunSettings, labels_of
+from models.training.recipes import RECIPES, Form, forms_of
+from models.training.settings import SINGLE, Labels, RunSettings, labels_of
 from models.training.windows import Cutting, cut_windows, digest_of, inputs_of, open_windows
 from models.training.workers import Failure, Workers
 from monitor.errors import BusyError, SourceError
@@ -100,9 +100,9 @@ def prepare(
     _splits(settings, data, data.subjects)
     oddities = _looked_at(data, despite_oddities, watcher)
     recipes = [*settings.train.recipes, *_baselines(settings)]
-    forms = dict.fromkeys(RECIPES[name].form for name in recipes)
-    windows = {}
-    for form in forms:
+    forms = forms_of(recipes)
+    windows: dict[Form, Path] = {}
+    for form in dict.fromkeys(forms.values()):
         cutting = Cutting(
             data=settings.data,
             protocol=protocol,
@@ -121,7 +121,7 @@ def prepare(
         for traced in sets.values():
             _check_classes(split, traced, labels.names, data)
     jobs = tuple(
-        _job(settings, split, name, seed, windows[RECIPES[name].form], labels, data)
+        _job(settings, split, name, seed, windows[forms[name]], labels, data)
         for split in splits
         for name in recipes
         for seed in (settings.train.seeds[:1] if RECIPES[name].baseline else settings.train.seeds)
@@ -227,13 +227,7 @@ def _job(
     settings: RunSettings, split: Split, recipe: str, seed: int, windows: Path, labels: Labels, data: DataSet
 ) -> Job:
     train = settings.train
-    options: dict[str, object] = {
-        **train.options,
-        "augment": dict(train.augment),
-        "tune": train.tune,
-        "epochs": train.epochs,
-        "device": train.device,
-    }
+    options = train.given
     asked: dict[str, Any] = {
         "data": settings.data.model_dump(mode="json", exclude={"path", "cache", "labels"}, exclude_defaults=True),
         "task": settings.task.model_dump(mode="json", exclude={"classes"}),
@@ -256,6 +250,7 @@ def _job(
         temperature=settings.calibrate.temperature,
         responders=_responders(data),
         keep_weights=settings.keeps_weights and not RECIPES[recipe].baseline,
+        may_become_bundle=settings.split.kind in SINGLE and settings.task.protocol in BUNDLE_PROTOCOLS,
         folder=settings.folder,
         asked=asked,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,16 +74,22 @@ class TrainSettings(_Table):
     """Processes at a time, of one thread each. The results do not depend on it."""
     ordinal: bool = False
     """Learn classes as ordered."""
-    augment: dict[str, float | bool | int] = {}
-    """Augmentations by name, docs/training.md."""
+    augment: bool | dict[str, float | bool] = {}
+    """Strengths of augmentations by name over the schedule's own; false: none."""
     tune: Annotated[int, Field(ge=0, le=1000)] = 0
     """Trials of a search over hyper-parameters within each split; 0: none."""
     epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     """At most so many in every stage; 0: as the schedule says."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """`auto`: a GPU where there is one."""
-    options: dict[str, float | bool | int | str | tuple[float | int | str, ...]] = {}
-    """Further options of a recipe by name."""
+    options: dict[str, Any] = {}
+    """Further options by name, one for all stages or a table by stage (`models.training.schedules.OPTIONS`)."""
+
+    @property
+    def given(self) -> dict[str, object]:
+        """All options, as recipes take them."""
+        own = {"augment": self.augment, "tune": self.tune, "epochs": self.epochs, "device": self.device}
+        return {**self.options, **own}
 
 
 class CalibrateSettings(_Table):
@@ -281,6 +287,24 @@ def _train(run: RunSettings) -> list[Problem]:
         for key in ("recipes", "seeds")
         if len(set(getattr(train, key))) != len(getattr(train, key))
     ]
+    if both := sorted(train.options.keys() & {"augment", "tune", "epochs", "device"}):
+        problems.append(Problem(f"train.options.{both[0]}", "it is a key of [train] itself"))
+    return problems + _options(train)
+
+
+def _options(train: TrainSettings) -> list[Problem]:
+    """What is wrong with options, asked of each recipe's schedule."""
+    from models.training.schedules import SCHEDULES, plan_of  # torch, which takes seconds
+
+    problems = []
+    for name in train.recipes:
+        if name in SCHEDULES[train.schedule]:
+            try:
+                plan_of(name, train.schedule, train.given, ordinal=train.ordinal)
+            except ConfigError as error:
+                for problem in error.problems:
+                    place = "train" if problem.key.split(".")[0] in ("augment", "epochs") else "train.options"
+                    problems.append(Problem(f"{place}.{problem.key}", f"{name}: {problem.what}", problem.todo))
     return problems
 
 
