@@ -73,6 +73,8 @@ class BundlePlan:
         self.slots = [_Slot(item, input_key(item)) for item in spec.inputs]
         self.keys = tuple(dict.fromkeys(slot.key for slot in self.slots if needs_baseline(slot.spec.scale)))
         """What the bundle is calibrated on; empty where no input refers to a baseline."""
+        self.scales = {slot.key: slot.spec.scale for slot in reversed(self.slots) if needs_baseline(slot.spec.scale)}
+        """By key, how its first input uses the baseline."""
         self.length_s = max(item.samples / item.rate_hz for item in spec.inputs)
 
     @property

@@ -125,6 +125,8 @@ class BedSettings(_Settings):
     """How long a window waits for samples; at least the longest packet interval + 0.5 s."""
     calibration_s: Annotated[float, Field(ge=10, le=300)] = 120.0
     """Seconds of valid data at rest that make the baseline (30-300; less only for demonstrations)."""
+    drift_above: Annotated[float, Field(ge=0, le=20)] = 2.0
+    """Robust SD by which signals may leave the baseline for ten minutes before calibration is required; 0: not seen."""
     buffer_s: Annotated[float, Field(ge=30, le=3600)] = 120.0
     """Seconds of signal kept in memory per stream."""
     alarm: AlarmSettings = AlarmSettings()

@@ -73,7 +73,7 @@ class Pipeline:
         self._announced_origin: float | None = None
         self._grid = WindowGrid(hop_s=bed.hop_s)
         self._watermark = Watermark()
-        self._calibration = Calibration(bed=bed.name, needed_s=bed.calibration_s)
+        self._calibration = Calibration(bed=bed.name, needed_s=bed.calibration_s, drift_above=bed.drift_above)
         self._chooser = BundleChooser(count=len(bundles), hop_s=bed.hop_s)
         self._index = IndexTracker(hop_s=bed.hop_s)
         self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
@@ -380,7 +380,7 @@ class Pipeline:
         events.extend((score, index))
         watched = {item.modality: item for inputs in reversed(prepared) for item in inputs.quality}
         events.extend(self._alarm.on_index(index, score, tuple(watched.values())))
-        self._calibrate(assessment, t_rel, events)
+        self._calibrate(assessment, t_rel, self._plans[position] if not score.absent else None, events)
 
     def _score(self, k: int, t_rel: float, position: int, item: WindowInputs) -> Score:
         plan = self._plans[position]
@@ -435,16 +435,24 @@ class Pipeline:
             decided_at=self._now,
             uncertain=uncertain,
             distance=distance if _limits_distance(spec) else None,
+            drift=self._calibration.drift(plan.keys),
         )
 
-    def _calibrate(self, assessment: Assessment, t_rel: float, events: list[Event]) -> None:
-        """Add the newest hop of every valid input to the bed's baseline while it is still being taken."""
-        added = False
+    def _calibrate(self, assessment: Assessment, t_rel: float, scored: BundlePlan | None, events: list[Event]) -> None:
+        """Add the newest hop of every valid input to the bed's baseline, or hold it against the one that there is.
+
+        Only what was scored is held against it: of the other bundles' streams, which are not waited for, it would
+        depend on the moment at which samples arrived.
+        """
+        changed = False
         for key, points in assessment.valid_points(self.bed.hop_s):
             if self._calibration.wants(key, t_rel):
                 self._calibration.add(key, points, seconds=self.bed.hop_s)
-                added = True
-        if added:
+                changed = True
+            elif scored is not None and key in scored.scales:
+                scale, hop = scored.scales[key], self.bed.hop_s
+                changed |= self._calibration.compare(key, points, seconds=hop, t_rel=t_rel, scale=scale)
+        if changed:
             events.append(self._calibration.event(self._plan_keys(), assessment.t_end))
 
     def _provenance(self, plan: BundlePlan) -> Provenance:

@@ -102,6 +102,7 @@ class Reason(StrEnum):
     MODEL_FAULT = "model_fault"
     NO_INDEX = "no_index"  # the bundle's target or weights allow none
     ENTROPY = "entropy"  # the model is uncertain: its classes are too much alike
+    DRIFT = "drift"  # the signal has left the baseline of its calibration
     UNLIKE_TRAINING = "unlike_training"  # the model is uncertain: the window is unlike what it was trained on
 
 
@@ -258,6 +259,8 @@ class Score:
     probabilities then stand for the record only; there is no index of the window, and none is made with it."""
     distance: float | None = None
     """Squared Mahalanobis distance of the features from training; None where the bundle has no limit on it."""
+    drift: tuple[str, ...] = ()
+    """Signals that have left the baseline that the score refers to: `EDA:drift`."""
 
     @property
     def withheld(self) -> tuple[str, ...]:
@@ -441,6 +444,10 @@ class CalibrationEvent:
     needed_s: float
     baseline: Mapping[str, tuple[float, float, float]]
     """By input key: (centre, spread, range) in the modality's unit; empty until calibrated."""
+    causes: tuple[str, ...] = ()
+    """Why it is required again: `EDA:drift`."""
+    slow: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By input key: (centre, spread) of the last minutes beside the frozen ones (`monitor.drift`), where known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

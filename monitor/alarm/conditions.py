@@ -246,7 +246,7 @@ ASKED_OF: Final[Mapping[str, str]] = MappingProxyType(
         STALE: "Scores have stopped: values are old. Assess the patient",
         SENSOR_OFF: "A sensor is off or its signal is lost: check it",
         CLOCK_FAULT: "A device's clock is wrong: check the device",
-        CALIBRATION_REQUIRED: "The subject's baseline no longer fits: calibrate again at rest",
+        CALIBRATION_REQUIRED: "The subject's baseline no longer fits: look at the patient, then calibrate anew",
         UNCERTAIN: "The model is uncertain: rely on your own assessment",
     }
 )

@@ -57,7 +57,9 @@ class WindowFaults:
         bad = [item for item in quality if not item.usable]
         lost = {} if silent else _by_modality([item for item in bad if item.modality in self._worn], _LOST)
         failed = {MODEL_FAULT: (MODEL_FAULT,)} if Reason.MODEL_FAULT.value in score.absent else {}
-        required = score.calibration_state is CalibrationState.REQUIRED
+        stale = {cause.partition(":")[0]: (cause,) for cause in score.drift}
+        if score.calibration_state is CalibrationState.REQUIRED and not stale:
+            stale = {CALIBRATION_REQUIRED: (score.calibration_state.value,)}
         unsure = score.uncertain
         if not unsure and normalised_entropy(score.probabilities) > self._uncertain_above:
             unsure = (UNCERTAIN,)
@@ -66,7 +68,7 @@ class WindowFaults:
             (self._sensor_off, lost),
             (self._clock, _by_modality(bad, frozenset({Reason.CLOCK_FAULT}))),
             (self._model, failed),
-            (self._calibration, {CALIBRATION_REQUIRED: (score.calibration_state.value,)} if required else {}),
+            (self._calibration, stale),
             (self._uncertain, {UNCERTAIN: unsure} if unsure else {}),
         ):
             causes = tuple(cause for found in sources.values() for cause in found)

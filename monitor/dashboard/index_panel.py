@@ -17,6 +17,7 @@ from monitor.dashboard import theme
 from monitor.dashboard.model import DashboardModel, IndexReading
 from monitor.dashboard.parts import Label, Panel, Text
 from monitor.link import ScoreView
+from monitor.types import CalibrationState
 
 _LOWER: Final = 70
 _LOWER_MOST: Final = 132
@@ -66,6 +67,8 @@ class IndexPanel(Panel):
         self.slow.setVisible(has_index)
         hollow = reading.hollow and reading.value is not None
         title = "PAIN INDEX  hollow: not calibrated" if hollow else "PAIN INDEX 0–100"
+        if model.bed is not None and model.bed.calibration.state == CalibrationState.REQUIRED:
+            title = "PAIN INDEX  baseline no longer fits"
         self._title.show_text(title if has_index else "NO INDEX")
         self._bars.show_score(shown, graded=has_index)
         self._make_room(len(score.classes) if score is not None else 0)

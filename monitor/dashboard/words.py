@@ -40,6 +40,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         Reason.MODEL_FAULT: "the model failed",
         Reason.NO_INDEX: "this model gives no index",
         Reason.ENTROPY: "cannot tell the classes apart",
+        Reason.DRIFT: "has left the baseline",
         Reason.UNLIKE_TRAINING: "unlike what it was trained on",
     }
 )
@@ -64,7 +65,7 @@ ALARMS: Final[Mapping[str, str]] = MappingProxyType(
         "sensor_off": "Sensor off or its signal lost: check it",
         "stale": "Scores have stopped, values are old: assess the patient",
         "uncertain": "The model is uncertain: rely on your own assessment",
-        "calibration_required": "The baseline no longer fits: calibrate again at rest",
+        "calibration_required": "The baseline no longer fits: look at the patient, then calibrate again at rest",
         "clock_fault": "A device's clock is wrong: check the device",
         "store_full": "The session is not being recorded: free space on the disk",
         "broker_lost": "Alarms are not passed on: the broker cannot be reached",
