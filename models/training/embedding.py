@@ -42,7 +42,8 @@ class EmbeddingAugmentation:
 
     Args:
         strengths: `embedding_basic` and `embedding_mask`, probabilities; `embedding_noise`, standard deviation as a
-            multiple of each embedding's own; `embedding_mask_least` and `embedding_mask_greatest`, shares of its length.
+            multiple of each embedding's own; `embedding_mask_least` and
+            `embedding_mask_greatest`, shares of its length.
     """
 
     def __init__(self, strengths: Mapping[str, float]) -> None:

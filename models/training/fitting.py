@@ -207,7 +207,7 @@ def run(
     with _quiet(), _interruptible():
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
+            devices=1 if device.index is None else [device.index],
             max_epochs=settings.epochs,
             gradient_clip_val=settings.gradient_norm,
             benchmark=False,

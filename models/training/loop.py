@@ -10,10 +10,11 @@ bar; whoever wants to show how it goes gives `on_epoch`.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,10 @@ Augment: TypeAlias = Callable[[tuple[Tensor, ...], torch.Generator], tuple[Tenso
 """Changes the inputs of a training batch, on its device; draws come from the generator, which is the CPU's."""
 Optimiser: TypeAlias = Literal["adam", "adamw"]
 Decay: TypeAlias = Literal["milestone", "cosine"]
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
-LEAST_SHARE = 0.01
+DEVICES: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
+"""Names of devices; `cuda:1` is the second GPU."""
+LEAST_SHARE: Final = 0.01
 """Of the learning rate, in cool-down and at the start of warm-up."""
 
 
@@ -69,7 +71,7 @@ class FitSettings:
     """The same for every `nn.Dropout` of what is trained; None: as the module was built."""
     ordinal: bool = False
     """Learn cumulative targets of ordered classes (`models.training.ordinal`)."""
-    device: Device = "auto"
+    device: str = "auto"
     """`auto`: a GPU where there is one. Weights come back to the CPU."""
 
     def __post_init__(self) -> None:
@@ -77,8 +79,8 @@ class FitSettings:
             raise ValueError("training needs an epoch, two windows a batch, and a patience of one")
         if self.optimiser not in get_args(Optimiser) or self.decay not in get_args(Decay):
             raise ValueError(f"no optimiser {self.optimiser!r} or no decay {self.decay!r}")
-        if self.device not in get_args(Device):
-            raise ValueError(f"no device {self.device!r}; there are {', '.join(get_args(Device))}")
+        if not DEVICES.fullmatch(self.device):
+            raise ValueError(f"no device {self.device!r}; there are auto, cpu, cuda and cuda:NUMBER")
         if not (self.learning_rate > 0 and self.gradient_norm > 0 and self.weight_decay >= 0):
             raise ValueError("learning rate and gradient norm are above 0, weight decay is not below")
         if self.warm_up < 0 or self.cool_down < 0 or self.warm_up + self.cool_down >= self.epochs:
@@ -148,20 +150,27 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` means on this machine.
+    """The device that `auto`, `cpu`, `cuda` or `cuda:1` means on this machine.
 
     Raises:
         ConfigError: If there is no such device here.
     """
-    if name not in get_args(Device):
-        problem = Problem("device", f"'{name}' is none", f"one of {', '.join(get_args(Device))}")
+    if not DEVICES.fullmatch(name):
+        problem = Problem("device", f"'{name}' is none", "auto, cpu, cuda or cuda:NUMBER")
         raise ConfigError(where="training", problems=[problem])
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        why = "this torch was built without CUDA" if not torch.backends.cuda.is_built() else "no GPU is found"
-        problem = Problem("device", f"cuda cannot be had: {why}", 'write "auto" or "cpu"')
-        raise ConfigError(where="training", problems=[problem])
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = int(name.partition(":")[2] or 0)
+    if number < count:
+        return torch.device("cuda", number)
+    if name == "auto":
+        return torch.device("cpu")
+    why = f"there are {count} GPUs" if count else "no GPU is found"
+    if not torch.backends.cuda.is_built():
+        why = "this torch was built without CUDA"
+    problem = Problem("device", f"{name} cannot be had: {why}", 'write "auto" or "cpu"')
+    raise ConfigError(where="training", problems=[problem])
 
 
 def fit(
