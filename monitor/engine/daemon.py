@@ -105,7 +105,7 @@ def run_engine(
     for output in over_mqtt:
         output.serve(engine.request)
     for numbers in metrics:
-        numbers.watch(engine.load, webhooks)
+        numbers.watch(engine.load, [*over_mqtt, *webhooks])
     on_start(engine)
     return engine.run(seconds=seconds)
 

@@ -113,8 +113,9 @@ def mqtt_outputs(settings: Settings, models: Models, clock: Clock) -> list[MqttO
         return []
     from monitor.outputs.mqtt import MqttOutput  # only where it is used: it takes a while to load
 
+    folder = state_folder(settings.engine.state_dir) / "run"
     return [
-        MqttOutput(bed=bed, bundles=[item.spec for item in bundles], settings=settings.mqtt, clock=clock)
+        MqttOutput(bed=bed, bundles=[item.spec for item in bundles], settings=settings.mqtt, clock=clock, folder=folder)
         for bed, bundles in models.bundles.items()
     ]
 

@@ -1,26 +1,30 @@
 """Scores, quality, alarms, status and heartbeat of one bed over MQTT, and the commands of its users.
 
 One thread with an event loop of its own, and a connection that nothing else uses. Scores are for those who are there
-when they are made; alarms wait in an outbox until the broker has them. Research use only: nothing that leaves here is
-fit to treat anyone by.
+when they are made; alarms wait in a box on the disk until the broker has them. Research use only: nothing that leaves
+here is fit to treat anyone by.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from monitor.bundle import BundleSpec
 from monitor.clock import Clock
 from monitor.config import MqttSettings
 from monitor.errors import MonitorError
+from monitor.outputs.alarm_box import AlarmBox, Letter, ending
 from monitor.outputs.mqtt_commands import CommandDesk, RefusedError, UserCommand, reply
 from monitor.outputs.mqtt_messages import (
+    action_message,
     alarm_message,
     encode,
     heartbeat_message,
@@ -28,10 +32,9 @@ from monitor.outputs.mqtt_messages import (
     score_message,
     status_message,
 )
-from monitor.outputs.outbox import Letter, Outbox
 from monitor.sources.broker import BrokerError, Connection, LastWill, Received, keep_connected, where
 from monitor.sources.topics import bed_topic, user_of
-from monitor.types import AlarmEvent, Event, PainIndex, Presence, Provenance, Score
+from monitor.types import AlarmAction, AlarmEvent, Event, PainIndex, Presence, Provenance, Score
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,10 +68,20 @@ class MqttOutput:
         bundles: Its bundles.
         settings: The broker.
         clock: The engine's clock.
+        folder: Where alarms that wait are kept; it must exist by the time of `open`. None: in memory only.
     """
 
-    def __init__(self, *, bed: str, bundles: Sequence[BundleSpec], settings: MqttSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        bed: str,
+        bundles: Sequence[BundleSpec],
+        settings: MqttSettings,
+        clock: Clock,
+        folder: Path | None = None,
+    ) -> None:
         self.name = f"mqtt-{bed}"
+        self.bed = bed
         self._bed = bed
         self._bundles = {bundle.name: bundle for bundle in bundles}
         self._settings = settings
@@ -81,26 +94,70 @@ class MqttOutput:
         self._defect: Exception | None = None
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._commands: asyncio.Queue[UserCommand] = asyncio.Queue(COMMANDS)
-        # The rest belongs to the loop; alarms, and what is known of them, outlive it.
-        self._outbox = Outbox()
+        self._box = AlarmBox(folder / f"mqtt-{bed}.outbox" if folder else None, receiver=f"MQTT, bed {bed}")
+        self._still: frozenset[str] = frozenset()
+        self._provenance: Provenance | None = None
+        self._problem = ""
+        # The rest belongs to the loop.
+        self._connection: Connection | None = None
         self._scores: deque[tuple[str, bytes]] = deque(maxlen=WAITING)
         self._replies: deque[tuple[str, bytes]] = deque(maxlen=WAITING)
         self._desk = CommandDesk()
-        self._provenance: Provenance | None = None
         self._scored_at: float | None = None
         self._left_over: dict[str, bytes] = {}
         self._beats = 0
         self._swept = False
-        self._connected = False
         self._said: tuple[str, float] = ("", 0.0)
 
     def serve(self, request: Requester) -> None:
         """Carry out the commands of users; without it they are refused. To be called before `open`."""
         self._request = request
 
+    @property
+    def waiting(self) -> int:
+        """Alarm transitions that the broker has not taken yet."""
+        return len(self._box)
+
+    @property
+    def given_up(self) -> int:
+        """Alarm transitions that it never got."""
+        return self._box.given_up
+
+    def problem(self) -> str:
+        """Why alarms do not get through now; empty where they do, or where nothing is known yet."""
+        return self._problem
+
+    def restored(self, bed: str, alarms: Sequence[AlarmEvent]) -> None:
+        """These alarms go on from the process before; see `monitor.outputs.base.Heir`."""
+        if bed == self._bed:
+            self._still = frozenset(alarm.event_id for alarm in alarms)
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:
+        """Send an echo through the broker with a report; see `monitor.outputs.base.Route`."""
+        with self._lock:
+            if self._loop is None:
+                return "it is not running"
+            echo = asyncio.run_coroutine_threadsafe(self._echo(report, timeout_s), self._loop)
+        try:
+            return echo.result(timeout_s + 1.0)
+        except (TimeoutError, concurrent.futures.CancelledError):
+            echo.cancel()
+            return f"no echo within {timeout_s:g} s"
+
+    async def _echo(self, report: Mapping[str, Any], timeout_s: float) -> str:
+        connection = self._connection
+        if connection is None:
+            return self._problem or "there is no connection to the broker yet"
+        try:
+            await connection.echo(bed_topic(self._bed, "selfcheck"), about=report, timeout=timeout_s)
+        except BrokerError as error:
+            return str(error)
+        return ""
+
     def open(self) -> None:
-        """Start to connect; returns at once."""
+        """Take up what the process before left, and start to connect; returns at once."""
         self.close()
+        self._box.load(self._clock.utc(), self._still)
         self._defect = None
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._commands = asyncio.Queue(COMMANDS)
@@ -117,10 +174,18 @@ class MqttOutput:
         """
         if self._defect is not None:
             raise self._defect
-        if bed == self._bed:
-            with self._lock:
-                if self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._take, list(events))
+        if bed != self._bed:
+            return
+        for event in events:  # on the disk before anything else: whatever ends the loop or us, they are not lost
+            if isinstance(event, Score):
+                self._provenance = event.provenance
+            elif isinstance(event, AlarmEvent):
+                self._box.put(alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance))
+            elif isinstance(event, AlarmAction):
+                self._box.put(action_message(event, utc_offset=self._utc_offset, provenance=self._provenance))
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._take, list(events))
 
     def close(self) -> None:
         """Send what waits, say farewell, and disconnect; waits for it a moment only. May be called twice."""
@@ -130,6 +195,7 @@ class MqttOutput:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(_FAREWELL_S)
+        self._box.close()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -152,7 +218,7 @@ class MqttOutput:
         stopped = asyncio.create_task(self._stop.wait(), name="mqtt-stop")
         try:
             await asyncio.wait({keeper, worker, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done() and self._connected:
+            if stopped.done() and self._connection is not None:
                 await asyncio.wait({keeper}, timeout=_FAREWELL_S)
         finally:
             with self._lock:
@@ -191,9 +257,9 @@ class MqttOutput:
         status = status_message(self._bed, online=True, reason="started", utc=self._clock.utc())
         await connection.publish(bed_topic(self._bed, "status"), encode(status), qos=1, retain=True)
         _LOGGER.info("bed %s: publishing to %s", self._bed, where(self._settings))
-        self._said = ("", 0.0)
-        self._outbox.repeat()
-        self._connected = True
+        self._said, self._problem = ("", 0.0), ""
+        self._box.repeat()  # a broker that was killed or replaced may have forgotten what it had retained
+        self._connection = connection
         try:
             beat_at = self._clock.now()
             while not self._stop.is_set():
@@ -206,7 +272,7 @@ class MqttOutput:
             status = status_message(self._bed, online=False, reason="stopped", utc=self._clock.utc())
             await connection.publish(bed_topic(self._bed, "status"), encode(status), qos=1, retain=True)
         finally:
-            self._connected = False
+            self._connection = None
 
     async def _pause(self, connection: Connection, seconds: float) -> None:
         """Until there is something to send, a heartbeat is due, or the end comes; notices a lost connection."""
@@ -224,10 +290,9 @@ class MqttOutput:
             self._wake.clear()
 
     async def _send_all(self, connection: Connection) -> None:
-        while (letter := self._outbox.first()) is not None:
-            topic = bed_topic(self._bed, "alarm", letter.condition)
-            await connection.publish(topic, letter.payload, qos=1, retain=True)
-            self._outbox.confirm(letter)
+        while (letter := self._box.first()) is not None:
+            await connection.publish(*self._post(letter), qos=1, retain=bool(letter.condition))
+            await asyncio.to_thread(self._box.done, letter)  # it may wait for the disk
         while self._replies:
             topic, payload = self._replies[0]
             await connection.publish(topic, payload, qos=1)
@@ -235,6 +300,10 @@ class MqttOutput:
         while self._scores:
             topic, payload = self._scores.popleft()
             await connection.publish(topic, payload)
+
+    def _post(self, letter: Letter) -> tuple[str, bytes]:
+        topic = bed_topic(self._bed, "alarm", letter.condition) if letter.condition else bed_topic(self._bed, "action")
+        return topic, encode(letter.message)
 
     async def _beat(self, connection: Connection, now: float) -> None:
         self._beats += 1
@@ -244,6 +313,7 @@ class MqttOutput:
 
     def _lost(self, error: BrokerError) -> None:
         now = self._clock.now()
+        self._problem = str(error)
         said, said_at = self._said
         if str(error) != said or now - said_at >= _REPEAT_S:
             self._said = (str(error), now)
@@ -255,12 +325,9 @@ class MqttOutput:
         indices = {(event.epoch, event.k): event for event in events if isinstance(event, PainIndex)}
         for event in events:
             if isinstance(event, Score):
-                self._provenance, self._scored_at = event.provenance, self._clock.now()
-                if self._connected:  # an old score is worth nothing to those who come later
+                self._scored_at = self._clock.now()
+                if self._connection is not None:  # an old score is worth nothing to those who come later
                     self._add_score(event, indices.get((event.epoch, event.k)))
-            elif isinstance(event, AlarmEvent):
-                message = alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance)
-                self._outbox.put(Letter(condition=event.condition, payload=encode(message)))
         self._wake.set()
 
     def _add_score(self, score: Score, index: PainIndex | None) -> None:
@@ -271,21 +338,21 @@ class MqttOutput:
         self._scores.append((bed_topic(self._bed, "quality"), encode(quality)))
 
     def _sweep(self) -> None:
-        """Clear the alarms that a monitor which died left at the broker, unless they are ours by now."""
+        """End the alarms that a monitor left at the broker of which our box knows nothing, unless they go on here."""
         if self._swept:
             return
         self._swept = True
         for condition, payload in self._left_over.items():
-            if condition in self._outbox.conditions:
+            if condition in self._box.conditions:
                 continue
             try:
                 content = json.loads(payload)
             except ValueError:
                 continue
-            if isinstance(content, dict) and content.get("presence") not in (None, Presence.OFF.value):
-                text = "The monitor was started anew; whether this still holds is not known yet."
-                ended = {**content, "presence": Presence.OFF.value, "t": self._clock.utc(), "text": text}
-                self._outbox.put(Letter(condition=condition, payload=encode(ended)))
+            if not isinstance(content, dict) or content.get("presence") in (None, Presence.OFF.value):
+                continue
+            if content.get("event_id") not in self._still:
+                self._box.put({**ending(content, self._clock.utc()), "condition": condition})
         self._left_over = {}
 
     # -- what comes in ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monitor.types import AlarmEvent, PainIndex, Provenance, Score
+from monitor.types import AlarmAction, AlarmEvent, PainIndex, Provenance, Score
 
 VERSION: Final = 1
 NOTICE: Final = "RESEARCH USE ONLY"
@@ -73,7 +73,7 @@ def quality_message(score: Score, *, utc_offset: float) -> dict[str, Any]:
 
 
 def alarm_message(event: AlarmEvent, *, utc_offset: float, provenance: Provenance | None) -> dict[str, Any]:
-    """One transition of an alarm condition; `event_id` with `presence` and `t` names it.
+    """One transition of an alarm condition.
 
     Args:
         event: The transition.
@@ -102,6 +102,33 @@ def alarm_message(event: AlarmEvent, *, utc_offset: float, provenance: Provenanc
         "index": event.index,
         "bundle": event.bundle,
         "causes": list(event.causes),
+    }
+
+
+def action_message(action: AlarmAction, *, utc_offset: float, provenance: Provenance | None) -> dict[str, Any]:
+    """Alarms are signalled or limited otherwise from now on.
+
+    Args:
+        action: What was done, or ended by itself.
+        utc_offset: UTC minus stream clock in seconds.
+        provenance: Of the bed's last score; None before the first.
+    """
+    return {
+        **_head(action.bed, provenance),
+        "action": action.action,
+        "actor": action.actor,
+        "t": action.t + utc_offset,
+        "t_rel": action.t_rel,
+        "before": _in_utc(action.before, utc_offset),
+        "after": _in_utc(action.after, utc_offset),
+        "text": action.text,
+    }
+
+
+def _in_utc(state: Mapping[str, Any], utc_offset: float) -> dict[str, Any]:
+    return {
+        name: value + utc_offset if name.endswith("_until") and value is not None else value
+        for name, value in state.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""Every alarm transition of one bed as a signed POST to a web address. docs/webhook.md describes it for receivers.
+"""Every alarm transition of one bed, and every action on its alarms, as a signed POST (docs/webhook.md).
 
 Two threads: the output's own, which only puts transitions into a box, and the sender, which may wait for a receiver as
 long as it takes. Research use only: a webhook is no alarm system of record, and its silence proves nothing.
@@ -14,7 +14,8 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,9 +24,9 @@ from monitor.clock import Clock
 from monitor.config import WebhookSettings
 from monitor.credentials import WEBHOOK_KEY, SecretError, read_secret
 from monitor.errors import ConfigError, Problem
-from monitor.outputs.mqtt_messages import alarm_message, encode
-from monitor.outputs.webhook_box import WebhookBox, delivery_id
-from monitor.types import AlarmEvent, Event, Provenance, Score
+from monitor.outputs.alarm_box import AlarmBox
+from monitor.outputs.mqtt_messages import NOTICE, VERSION, action_message, alarm_message, encode
+from monitor.types import AlarmAction, AlarmEvent, Event, Provenance, Score
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class WebhookOutput:
     Args:
         bed: Name of the bed.
         settings: The receiver.
-        folder: Where what waits is kept; see `WebhookBox`.
+        folder: Where what waits is kept; see `AlarmBox`.
         clock: The engine's clock.
         backoff_s: First and longest pause after a failure.
     """
@@ -111,6 +112,7 @@ class WebhookOutput:
         backoff_s: tuple[float, float] = BACKOFF_S,
     ) -> None:
         self.name = f"webhook-{bed}"
+        self.bed = bed
         self.delivered = 0
         self._bed = bed
         self._settings = settings
@@ -118,7 +120,9 @@ class WebhookOutput:
         self._backoff_s = backoff_s
         self._utc_offset = clock.utc() - clock.now()
         self._provenance: Provenance | None = None
-        self._box = WebhookBox(folder / f"webhook-{bed}.json")
+        self._box = AlarmBox(folder / f"webhook-{bed}.outbox", receiver=f"the webhook, bed {bed}")
+        self._still: frozenset[str] = frozenset()
+        self._problem = ""
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -132,6 +136,30 @@ class WebhookOutput:
         """Transitions that it never got."""
         return self._box.given_up
 
+    def problem(self) -> str:
+        """Why alarms do not get through now; empty where they do, or where nothing is known yet."""
+        return self._problem
+
+    def restored(self, bed: str, alarms: Sequence[AlarmEvent]) -> None:
+        """These alarms go on from the process before; see `monitor.outputs.base.Heir`."""
+        if bed == self._bed:
+            self._still = frozenset(alarm.event_id for alarm in alarms)
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:
+        """Post a probe, which the receiver must take as it takes an alarm; see `monitor.outputs.base.Route`."""
+        item = {
+            "v": VERSION, "bed": self._bed, "notice": NOTICE, "type": "probe", "t": self._clock.utc(),
+            "id": str(uuid.uuid4()), "report": dict(report),
+        }  # fmt: skip
+        try:
+            key, context = webhook_key(self._settings), webhook_tls(self._settings)
+            self._deliver(item, key, context, min(timeout_s, self._settings.timeout_s))
+        except DeliveryError as error:
+            return str(error)
+        except ConfigError as error:
+            return "; ".join(map(str, error.problems))
+        return ""
+
     def open(self) -> None:
         """Take up what the process before left, and start to send.
 
@@ -139,8 +167,12 @@ class WebhookOutput:
             ConfigError: If there is no key, or nothing to verify the receiver with.
         """
         self.close()
-        key, context = webhook_key(self._settings), webhook_tls(self._settings)
-        self._box.load(self._clock.utc())
+        try:
+            key, context = webhook_key(self._settings), webhook_tls(self._settings)
+        except ConfigError as error:
+            self._problem = "; ".join(map(str, error.problems))
+            raise
+        self._box.load(self._clock.utc(), self._still)
         self._wake, self._stop = threading.Event(), threading.Event()
         self._wake.set()
         self._thread = threading.Thread(
@@ -150,7 +182,7 @@ class WebhookOutput:
         self._thread.start()
 
     def publish(self, bed: str, events: Sequence[Event]) -> None:
-        """Put the alarm transitions among these events into the box; never waits for the receiver."""
+        """Put the transitions and actions among these events into the box; never waits for the receiver."""
         if bed != self._bed:
             return
         for event in events:
@@ -158,6 +190,9 @@ class WebhookOutput:
                 self._provenance = event.provenance
             elif isinstance(event, AlarmEvent):
                 self._box.put(alarm_message(event, utc_offset=self._utc_offset, provenance=self._provenance))
+                self._wake.set()
+            elif isinstance(event, AlarmAction):
+                self._box.put(action_message(event, utc_offset=self._utc_offset, provenance=self._provenance))
                 self._wake.set()
 
     def close(self) -> None:
@@ -167,6 +202,7 @@ class WebhookOutput:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(_FAREWELL_S)
+        self._box.close()
 
     # -- the sender ---------------------------------------------------------------------------------------------------
 
@@ -175,8 +211,8 @@ class WebhookOutput:
     ) -> None:
         failures = 0
         while True:
-            item = self._box.first()
-            if item is None:
+            letter = self._box.first()
+            if letter is None:
                 if stop.is_set():
                     return
                 wake.wait()
@@ -184,8 +220,10 @@ class WebhookOutput:
                 continue
             pause = 0.0
             try:
-                self._deliver(item, key, context)
+                kind = "alarm" if letter.condition else "action"
+                self._deliver({**letter.message, "type": kind}, key, context, self._settings.timeout_s)
             except DeliveryError as error:
+                self._problem = str(error)
                 if error.again:
                     failures += 1
                     longest = min(self._backoff_s[0] * 2.0 ** min(failures - 1, 16), self._backoff_s[1])
@@ -197,7 +235,7 @@ class WebhookOutput:
                         )  # fmt: skip
                 else:
                     _LOGGER.error("bed %s: the webhook will never take an alarm: %s; it is given up", self._bed, error)
-                    self._box.done(item, delivered=False)
+                    self._box.done(letter, delivered=False)
                     failures = 0
             except Exception:  # a defect must not end the sender in silence
                 failures += 1
@@ -206,32 +244,27 @@ class WebhookOutput:
             else:
                 if failures:
                     _LOGGER.warning("bed %s: the webhook takes alarms again", self._bed)
-                failures = 0
+                failures, self._problem = 0, ""
                 self.delivered += 1
-                self._box.done(item, delivered=True)
+                self._box.done(letter)
             if stop.wait(pause) and failures:
                 return  # what waits stays in its file
 
-    def _deliver(self, item: dict[str, Any], key: bytes, context: ssl.SSLContext | None) -> None:
-        """Send one transition.
+    def _deliver(self, item: Mapping[str, Any], key: bytes, context: ssl.SSLContext | None, timeout: float) -> None:
+        """Send one message.
 
         Raises:
             DeliveryError: Unless the receiver has taken it.
         """
         url = urlsplit(self._settings.url)
-        identity, body, stamp = (
-            delivery_id(item),
-            encode({"id": delivery_id(item), **item}),
-            str(int(self._clock.utc())),
-        )
+        body, stamp = encode(item), str(int(self._clock.utc()))
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "pain-monitor",
-            "X-Pain-Monitor-Id": identity,
+            "X-Pain-Monitor-Id": str(item["id"]),
             "X-Pain-Monitor-Timestamp": stamp,
             "X-Pain-Monitor-Signature": signature(key, stamp, body),
         }
-        timeout = self._settings.timeout_s
         connection: http.client.HTTPConnection
         if context is not None:
             connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout, context=context)

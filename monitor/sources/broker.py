@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 import secrets
 import socket
 import ssl
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -158,25 +159,31 @@ class Connection:
         except (aiomqtt.MqttError, ValueError) as error:
             raise BrokerError(f"publishing on {topic} failed ({error})") from error
 
-    async def echo(self, topic: str) -> None:
+    async def echo(self, topic: str, *, about: Mapping[str, Any] | None = None, timeout: float = ECHO_S) -> None:
         """Prove that what we send reaches the broker's subscribers, us among them; `topic` must be subscribed to.
+
+        Args:
+            topic: Where it is sent.
+            about: Plain values that go along for whoever looks; the payload is then a JSON object.
+            timeout: Seconds to wait for it.
 
         Raises:
             BrokerError: If nothing comes back.
         """
-        nonce = secrets.token_hex(16).encode()
+        nonce = secrets.token_hex(16)
+        payload = (nonce if about is None else json.dumps({**about, "nonce": nonce})).encode()
         arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._echoes[topic, nonce] = arrived
+        self._echoes[topic, payload] = arrived
         try:
-            await self.publish(topic, nonce, qos=1)
-            await self.until_lost_or(arrived, ECHO_S)
+            await self.publish(topic, payload, qos=1)
+            await self.until_lost_or(arrived, timeout)
         except TimeoutError:
             raise BrokerError(
                 f"it takes what we send on {topic} but does not give it back",
                 todo="Its access list must let this user write and read that topic (see docs/mosquitto/acl)",
             ) from None
         finally:
-            del self._echoes[topic, nonce]
+            del self._echoes[topic, payload]
 
     async def until_lost_or(self, future: asyncio.Future[Any], timeout: float | None) -> None:
         """Wait for a future, or for the end of the connection.

@@ -22,9 +22,9 @@ from monitor.clock import SystemClock
 from monitor.config import WebhookSettings, load_settings
 from monitor.engine.wiring import webhook_outputs
 from monitor.errors import ConfigError
+from monitor.outputs.base import Heir, Route
 from monitor.outputs.webhook import WebhookOutput, webhook_key
-from monitor.outputs.webhook_box import WebhookBox, delivery_id
-from monitor.types import Presence
+from monitor.types import AlarmAction, Presence
 from tests.helpers.made_session import made_alarm, made_score
 from tests.helpers.scripted import wait_until
 
@@ -95,7 +95,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(tmp_path: Path) -> Iterator[Callable[..., WebhookOutput]]:
     made: list[WebhookOutput] = []
 
-    def output(url: str, **settings: Any) -> WebhookOutput:
+    def output(url: str, *, started: bool = True, **settings: Any) -> WebhookOutput:
         settings = {"timeout_s": 0.5, **settings}
         made.append(
             WebhookOutput(
@@ -103,7 +103,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., WebhookOutput]]:
                 clock=SystemClock(), backoff_s=(0.02, 0.1),
             )
         )  # fmt: skip
-        made[-1].open()
+        if started:
+            made[-1].open()
         return made[-1]
 
     yield output
@@ -128,7 +129,7 @@ def test_a_transition_arrives_signed_and_says_where_it_comes_from(
     assert message["id"] == headers["X-Pain-Monitor-Id"]
     assert (message["bed"], message["presence"], message["provenance"]) == ("bed1", "on", "simulated")
     assert "RESEARCH USE ONLY" in message["notice"]
-    kept = "".join(path.read_text() for path in tmp_path.iterdir())
+    kept = "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())
     assert KEY not in caplog.text + kept + body.decode()
 
 
@@ -189,7 +190,7 @@ def test_while_the_receiver_is_down_alarms_wait_and_outlive_the_process(
     first.publish("bed1", [made_alarm(1.0)])
     wait_until(lambda: first.waiting == 1, 5.0)
     first.close()
-    assert (tmp_path / "webhook-bed1.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "webhook-bed1.outbox").stat().st_mode & 0o077 == 0
     back = Receiver()
     try:
         second = make(back.url)
@@ -215,8 +216,9 @@ import time
 from pathlib import Path
 from monitor.clock import SystemClock
 from monitor.config import WebhookSettings
+from monitor.outputs.base import Heir, Route
 from monitor.outputs.webhook import WebhookOutput
-from monitor.types import Presence
+from monitor.types import AlarmAction, Presence
 from tests.helpers.made_session import made_alarm
 settings = WebhookSettings(url={receiver.url!r} + "/alarms?ward=7", timeout_s=0.5)
 output = WebhookOutput(bed="bed1", settings=settings, folder=Path({str(tmp_path)!r}), clock=SystemClock())
@@ -265,41 +267,51 @@ def test_a_certificate_that_does_not_verify_gets_nothing(
         receiver.close()
 
 
-def test_a_full_box_gives_up_what_was_overtaken_and_counts_it(tmp_path: Path) -> None:
-    box = WebhookBox(tmp_path / "box.json", capacity=4)
-    items = [
-        {"event_id": str(k), "condition": "a" if k else "b", "presence": "on", "t": float(k)} for k in range(10)
-    ]  # fmt: skip
-    for item in items:
-        box.put(item)
-    assert (len(box), box.given_up) == (4, 6)
-    assert box.first() == items[0]  # the only word on its condition
+def test_what_a_process_takes_over_is_not_ended(receiver: Receiver, make: Callable[..., WebhookOutput]) -> None:
+    first = make(receiver.url)
+    first.publish("bed1", [made_alarm(1.0, event_id="goes-on"), made_alarm(1.5, condition="b", event_id="is-over")])
+    wait_until(lambda: first.delivered == 2, 5.0)
+    first.close()
+    second = make(receiver.url, started=False)
+    second.restored("bed1", [made_alarm(2.0, event_id="goes-on")])
+    second.open()
+    wait_until(lambda: second.delivered == 1, 5.0)
+    assert [(item["event_id"], item["presence"], item["before"]) for item in receiver.taken[2:]] == [
+        ("is-over", "off", "on")
+    ]
 
 
-def test_a_disk_that_takes_nothing_costs_only_the_copy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    box = WebhookBox(tmp_path / "nowhere" / "box.json")
-    box.load(0.0)
-    item = {"event_id": "x", "condition": "a", "presence": "on", "t": 1.0}
-    box.put(item)
-    assert box.first() == item
-    assert box.unsaved
-    assert "in memory only" in caplog.text
+def test_actions_on_alarms_are_sent_in_order_with_them(receiver: Receiver, make: Callable[..., WebhookOutput]) -> None:
+    output = make(receiver.url)
+    now = time.time()
+    action = AlarmAction(
+        bed="bed1", t=2.0, t_rel=2.0, action="audio_pause", actor="nurse", before={"audio": "on", "audio_until": None},
+        after={"audio": "paused", "audio_until": time.monotonic() + 60.0}, text="Sounds are paused.",
+    )  # fmt: skip
+    output.publish("bed1", [made_alarm(1.0), action, made_alarm(3.0, Presence.OFF)])
+    wait_until(lambda: output.delivered == 3, 5.0)
+    assert [item["type"] for item in receiver.taken] == ["alarm", "action", "alarm"]
+    assert [item["seq"] for item in receiver.taken] == [1, 2, 3]
+    sent = receiver.taken[1]
+    assert (sent["action"], sent["actor"], sent["before"]["audio_until"]) == ("audio_pause", "nurse", None)
+    assert now + 55 < sent["after"]["audio_until"] < now + 65
 
 
-def test_a_damaged_file_is_said_and_does_not_stop_alarms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "box.json"
-    path.write_text('{"waiting": [1], "standing": {}}')
-    box = WebhookBox(path)
-    box.load(0.0)
-    assert "cannot be read" in caplog.text
-    box.put({"event_id": "x", "condition": "a", "presence": "on", "t": 1.0})
-    assert len(box) == 1
-
-
-def test_ids_differ_wherever_transitions_do() -> None:
-    base = {"event_id": "e", "presence": "on", "t": 1.0}
-    others = [{**base, "event_id": "f"}, {**base, "presence": "ack"}, {**base, "t": 1.5}]
-    assert len({delivery_id(item) for item in [base, dict(base), *others]}) == 4
+def test_a_probe_proves_the_route_or_says_what_is_wrong(receiver: Receiver, make: Callable[..., WebhookOutput]) -> None:
+    output = make(receiver.url)
+    assert isinstance(output, Route)
+    assert isinstance(output, Heir)
+    assert output.probe({"n": 7, "missed": ["mqtt-bed1"]}, 5.0) == ""
+    probe = receiver.taken[0]
+    assert (probe["type"], probe["report"], "condition" in probe) == ("probe", {"n": 7, "missed": ["mqtt-bed1"]}, False)
+    receiver.answers = [500]
+    assert "500" in output.probe({"n": 8}, 5.0)
+    assert output.problem() == ""
+    receiver.answers = [500] * 1000
+    output.publish("bed1", [made_alarm(1.0)])
+    wait_until(lambda: "500" in output.problem(), 5.0)
+    receiver.answers.clear()
+    wait_until(lambda: output.problem() == "" and output.waiting == 0, 5.0)
 
 
 @pytest.mark.parametrize(
