@@ -8,9 +8,9 @@ from typing import Annotated, Final, Literal, get_args
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.data.simulated_session import RATES_HZ
 from monitor.config import read_toml
 from monitor.errors import Problem
+from monitor.sources.physiology_population import load_population
 from monitor.sources.units import canonical_unit, known_units
 from monitor.types import MODALITY_UNITS
 
@@ -192,17 +192,18 @@ def _cohort_contradictions(data: DataSettings) -> list[Problem]:
     problems = []
     if not any(getattr(data, part) for part in _PARTS):
         problems.append(Problem("data.train", "the cohort is of nobody", f"one subject in {', '.join(_PARTS)}"))
+    rates = load_population("shifted" if data.population == "shifted" else "default").devices.rates_hz()
     for modality, rate_hz in data.least_hz.items():
-        known = RATES_HZ.get(modality)
+        known = rates.get(modality)
         key = f"data.least_hz.{modality}"
         if known is None:
-            problems.append(Problem(key, f"'{modality}' is not simulated", f"one of {', '.join(RATES_HZ)}"))
+            problems.append(Problem(key, f"'{modality}' is not simulated", f"one of {', '.join(rates)}"))
         elif rate_hz > max(known):
             problems.append(Problem(key, f"no device gives {rate_hz:g} Hz", f"at most {max(known):g}"))
     problems += [
-        Problem(f"data.modalities[{number}]", f"'{modality}' is not simulated", f"one of {', '.join(RATES_HZ)}")
+        Problem(f"data.modalities[{number}]", f"'{modality}' is not simulated", f"one of {', '.join(rates)}")
         for number, modality in enumerate(data.modalities)
-        if modality in MODALITY_UNITS and modality not in RATES_HZ
+        if modality in MODALITY_UNITS and modality not in rates
     ]
     return problems
 

@@ -28,6 +28,7 @@ from monitor.calibration import input_key
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore
+from monitor.sources.physiology_population import load_population
 from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_chunks, patient_seed
 from monitor.types import (
     MODALITY_UNITS,
@@ -55,12 +56,7 @@ EARLY_S: Final = 25.0
 """Electrodermal answers to tonic pain have faded after about this time."""
 
 RATES_HZ: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
-    {
-        "ECG": (100.0, 130.0, 250.0, 256.0, 500.0, 512.0, 1000.0),
-        "EDA": (4.0, 8.0, 15.5, 32.0, 100.0, 128.0),
-        "BVP": (32.0, 64.0, 100.0, 128.0),
-        "EMG": (500.0, 512.0, 1000.0, 1024.0),
-    }
+    {name: load_population().devices.rates_hz()[name] for name in ("ECG", "EDA", "BVP", "EMG")}
 )
 """Sampling rates of devices in use; each subject draws one a modality."""
 

@@ -10,7 +10,7 @@ Simulated people are no people: what is learnt from them says how a method works
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from models.data.recorded import Channel, DataSet, Sitting, SittingFiles, Stretc
 from models.data.settings import DataSettings
 from models.data.simulated import CLASSES, CONFOUNDED_S
 from models.data.simulated_session import CONFOUNDERS, Session, draw_faults, draw_rates, draw_session
-from monitor.errors import SourceError
 from monitor.sources.physiology_events import PHASIC_PLATEAU_S
+from monitor.sources.physiology_population import POPULATION_FILE, Population, load_population
 from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, SyntheticPatient
 from monitor.types import MODALITY_UNITS
 
@@ -45,12 +45,10 @@ def open_simulated(settings: DataSettings) -> DataSet:
     Args:
         settings: Numbers of subjects by part, modalities, lowest rates of devices.
     """
-    if settings.population != "default":
-        raise SourceError(f"the population {settings.population} is not there yet", todo="Take default")
     sources = _sources()
     sittings = [
         SittingFiles(
-            subject=_patient_code(part, number),
+            subject=f"sim-{seeds_of(settings.population, part)}-{number:04d}",
             part=part,
             files=sources,
             read=partial(simulated_sitting, settings, part, number),
@@ -63,14 +61,16 @@ def open_simulated(settings: DataSettings) -> DataSet:
     )
 
 
-def _patient_code(part: str, number: int) -> str:
-    return f"sim-{part}-{number:04d}"
+def seeds_of(population: str, part: str) -> str:
+    """Range of seeds of a part: other populations are other people too."""
+    return part if population == "default" else f"{population}-{part}"
 
 
 def _sources() -> tuple[Path, ...]:
     """All that a sitting is made of: the cache is renewed when a line of it changes."""
     folder, here = Path(_physiology.__file__).parent, Path(__file__)
     return (
+        POPULATION_FILE,
         *sorted(folder.glob("physiology*.py")),
         folder / "synthetic_patient.py",
         folder / "artefacts.py",
@@ -84,25 +84,49 @@ def simulated_sitting(settings: DataSettings, part: str, number: int) -> Sitting
 
     Args:
         settings: Modalities, population and lowest rates of devices.
-        part: Of `PARTS`, or another range of seeds.
+        part: Of `PARTS`.
         number: Which subject of the part.
     """
-    session = draw_session(part, number)
-    rates = draw_rates(part, number, settings.least_hz)
-    plain = SyntheticPatient(part=part, number=number, episodes=(), confounders=())
+    people = load_population(settings.population)
+    modalities = settings.modalities or tuple(DEFAULT_RATES_HZ)
+    seeds = seeds_of(settings.population, part)
+    return replace(
+        population_sitting(people, seeds, number, modalities=modalities, least_hz=settings.least_hz), part=part
+    )
+
+
+def population_sitting(
+    people: Population, seeds: str, number: int, *, modalities: Sequence[str], least_hz: Mapping[str, float]
+) -> Sitting:
+    """Generate the sitting of somebody of any population.
+
+    Args:
+        people: The population.
+        seeds: Range of seeds, as `SyntheticPatient` takes it.
+        number: Which subject of it.
+        modalities: Signals.
+        least_hz: By modality, the rate below which no device is drawn.
+
+    Raises:
+        ValueError: If no device is as fast as that.
+    """
+    session = draw_session(seeds, number, people)
+    rates = draw_rates(seeds, number, people, least_hz)
+    plain = SyntheticPatient(part=seeds, number=number, episodes=(), confounders=(), population=people)
+    faults = draw_faults(seeds, number, people, seconds=session.seconds, profile=plain.profile, rates_hz=rates)
     patient = SyntheticPatient(
-        part=part,
+        part=seeds,
         number=number,
         episodes=session.episodes,
         confounders=session.confounders,
-        artefacts=draw_faults(part, number, seconds=session.seconds, profile=plain.profile, rates_hz=rates),
+        artefacts=faults,
         rates_hz=rates,
+        population=people,
     )
-    modalities = settings.modalities or tuple(DEFAULT_RATES_HZ)
     return Sitting(
         subject=patient.subject,
         session="",
-        part=part,
+        part="",
         classes=CLASSES,
         channels=tuple(
             Channel(name=m.lower(), modality=m, unit=MODALITY_UNITS[m], rate_hz=patient.rate_hz(m)) for m in modalities

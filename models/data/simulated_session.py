@@ -13,20 +13,16 @@ from typing import Final, get_args
 
 import numpy as np
 
-from models.data.simulated import RATES_HZ as _SHARED_RATES_HZ
 from monitor.sources.artefacts import Artefact
 from monitor.sources.physiology import Profile
+from monitor.sources.physiology_entries import Range
 from monitor.sources.physiology_events import Confounder, ConfounderKind, PainEpisode
-from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, patient_seed
+from monitor.sources.physiology_population import Population
+from monitor.sources.synthetic_patient import patient_seed
 
 MODERATE_LEVEL: Final = 0.5
 SEVERE_LEVEL: Final = 1.0
 CONFOUNDERS: Final[tuple[str, ...]] = get_args(ConfounderKind)
-
-RATES_HZ: Final[Mapping[str, tuple[float, ...]]] = {
-    **_SHARED_RATES_HZ,
-    **{modality: (rate,) for modality, rate in DEFAULT_RATES_HZ.items() if modality not in _SHARED_RATES_HZ},
-}
 
 
 class _Purpose(IntEnum):
@@ -56,68 +52,84 @@ def _generator(part: str, number: int, purpose: _Purpose, *more: int) -> np.rand
     )
 
 
-def draw_session(part: str, number: int) -> Session:
+def _within(rng: np.random.Generator, entry: Range) -> float:
+    if entry.distribution == "log-uniform":
+        return float(entry.low * (entry.high / entry.low) ** rng.random())
+    return float(rng.uniform(entry.low, entry.high))
+
+
+def draw_session(part: str, number: int, population: Population) -> Session:
     """Draw rest, pain and confounders of one subject.
 
-    60 to 150 s of rest; then, in random order, two trains of three phasic plateaus (4 s, pauses of 8-12 s), one
-    moderate and one severe spell of tonic pain (30-120 s), with 25-45 s of rest after each.
+    A minute or two of rest; then, in random order, trains of phasic plateaus, one moderate and one severe spell of
+    tonic pain, with rest after each.
 
     Args:
         part: As of `SyntheticPatient`.
         number: Which subject of the part.
+        population: Its table [session] says how long, how often and how strong.
     """
-    rng = _generator(part, number, _Purpose.PAIN)
-    rest_s = t = float(rng.uniform(60.0, 150.0))
-    turns: list[float | None] = [None, None, MODERATE_LEVEL, SEVERE_LEVEL]
+    rng, drawn = _generator(part, number, _Purpose.PAIN), population.session
+    rest_s = t = _within(rng, drawn.rest_s)
+    per_train = int(drawn.phasic_per_train.value)
+    turns: list[float | None] = [*[None] * int(drawn.phasic_trains.value), MODERATE_LEVEL, SEVERE_LEVEL]
     episodes = []
     for place in rng.permutation(len(turns)):
         tonic_level = turns[place]
         if tonic_level is None:
-            for level in rng.permutation([MODERATE_LEVEL] * 2 + [SEVERE_LEVEL] * 2)[:3]:
+            # As many of both levels, or one more of either.
+            levels = [MODERATE_LEVEL, SEVERE_LEVEL] * ((per_train + 1) // 2)
+            for level in rng.permutation(levels)[:per_train]:
                 episodes.append(PainEpisode.phasic(t, float(level)))
-                t = episodes[-1].end_s + float(rng.uniform(8.0, 12.0))
+                t = episodes[-1].end_s + _within(rng, drawn.pause_s)
         else:
-            episodes.append(PainEpisode.tonic(t, float(30.0 * 4.0 ** rng.random()), tonic_level))
+            episodes.append(PainEpisode.tonic(t, _within(rng, drawn.tonic_s), tonic_level))
             t = episodes[-1].end_s
-        t += float(rng.uniform(25.0, 45.0))
+        t += _within(rng, drawn.between_s)
     return Session(
-        rest_s=rest_s, seconds=t, episodes=tuple(episodes), confounders=_confounders(part, number, rest_s, t)
+        rest_s=rest_s,
+        seconds=t,
+        episodes=tuple(episodes),
+        confounders=_confounders(part, number, population, rest_s, t),
     )
 
 
-def _confounders(part: str, number: int, start_s: float, end_s: float) -> tuple[Confounder, ...]:
-    """Something that is not pain each 15-60 s, from shortly before the first stimulus on."""
-    rng = _generator(part, number, _Purpose.CONFOUNDERS)
+def _confounders(
+    part: str, number: int, population: Population, start_s: float, end_s: float
+) -> tuple[Confounder, ...]:
+    """Something that is not pain now and then, from shortly before the first stimulus on."""
+    rng, drawn = _generator(part, number, _Purpose.CONFOUNDERS), population.session
+    lengths = {"movement": drawn.movement_s, "effort": drawn.effort_s, "startle": drawn.startle_s}
     confounders: list[Confounder] = []
     t = start_s - 10.0
     while t < end_s:
         kind = CONFOUNDERS[int(rng.integers(len(CONFOUNDERS)))]
-        low, high = {"movement": (1.5, 5.0), "effort": (5.0, 15.0), "startle": (0.5, 0.5)}[kind]
         confounders.append(
             Confounder(
                 kind=kind,  # type: ignore[arg-type]
                 onset_s=t,
-                duration_s=float(rng.uniform(low, high)),
-                strength=float(rng.uniform(0.6, 1.4)),
+                duration_s=_within(rng, lengths[kind]),
+                strength=_within(rng, drawn.confounder_strength),
             )
         )
-        t = confounders[-1].end_s + float(rng.uniform(15.0, 60.0))
+        t = confounders[-1].end_s + _within(rng, drawn.confounder_gap_s)
     return tuple(confounders)
 
 
-def draw_rates(part: str, number: int, least_hz: Mapping[str, float]) -> dict[str, float]:
+def draw_rates(part: str, number: int, population: Population, least_hz: Mapping[str, float]) -> dict[str, float]:
     """Sampling rates in Hz of a subject's devices, by modality.
 
     Args:
         part: As of `SyntheticPatient`.
         number: Which subject of the part.
+        population: Its table [devices] says which there are.
         least_hz: By modality, the rate below which no device is drawn.
 
     Raises:
         ValueError: If no device is as fast as that.
     """
     rates = {}
-    for place, (modality, known) in enumerate(RATES_HZ.items()):
+    for place, (modality, known) in enumerate(population.devices.rates_hz().items()):
         choices = [rate for rate in known if rate >= least_hz.get(modality, 0.0)]
         if not choices:
             raise ValueError(f"no device gives {modality} at {least_hz[modality]:g} Hz; at most {max(known):g}")
@@ -125,22 +137,18 @@ def draw_rates(part: str, number: int, least_hz: Mapping[str, float]) -> dict[st
     return rates
 
 
-_FAULTS_PER_MIN: Final = 0.15
-"""Of one sensor."""
-_FAULT_KINDS: Final = ("gap", "dropout", "motion", "saturation", "drift", "jitter", "mains")
-_FAULT_S: Final[Mapping[str, tuple[float, float]]] = {
-    "gap": (0.5, 4.0),
-    "dropout": (2.0, 10.0),
-    "motion": (2.0, 10.0),
-    "saturation": (2.0, 8.0),
-    "drift": (10.0, 40.0),
-    "jitter": (5.0, 30.0),
-    "mains": (10.0, 40.0),
-}
+FAULTS: Final = ("gap", "dropout", "motion", "saturation", "drift", "jitter", "mains")
+"""What a sensor or link may do; the order is part of what a seed means."""
 
 
 def draw_faults(
-    part: str, number: int, *, seconds: float, profile: Profile, rates_hz: Mapping[str, float]
+    part: str,
+    number: int,
+    population: Population,
+    *,
+    seconds: float,
+    profile: Profile,
+    rates_hz: Mapping[str, float],
 ) -> tuple[Artefact, ...]:
     """Faults of a subject's sensors and links, drawn sensor by sensor.
 
@@ -150,6 +158,7 @@ def draw_faults(
     Args:
         part: As of `SyntheticPatient`.
         number: Which subject of the part.
+        population: Its table [fault] says how often, how long and how large.
         seconds: Length of the sitting.
         profile: The subject: a fault is as large as its signal, or somewhat smaller.
         rates_hz: Of its devices, by modality.
@@ -163,14 +172,14 @@ def draw_faults(
         "SPO2": 1.0,
         "TEMP": 0.3,
     }
-    faults = []
-    for place, modality in enumerate(DEFAULT_RATES_HZ):
+    faults, drawn = [], population.fault
+    for place, modality in enumerate(rates_hz):
         rng = _generator(part, number, _Purpose.FAULTS, place)
-        for _ in range(int(rng.poisson(_FAULTS_PER_MIN * seconds / 60.0))):
-            kind = _FAULT_KINDS[int(rng.integers(len(_FAULT_KINDS)))]
-            size = float(sizes[modality] * rng.uniform(0.2, 0.8))
-            if kind == "jitter":  # a fifth of a period at most: stamps keep their order, and no gap is seen
-                size = float(rng.uniform(0.05, 0.2)) / rates_hz[modality]
+        for _ in range(int(rng.poisson(drawn.per_min.value * seconds / 60.0))):
+            kind = FAULTS[int(rng.integers(len(FAULTS)))]
+            size = sizes[modality] * _within(rng, drawn.size)
+            if kind == "jitter":  # less than a quarter of a period: stamps keep their order, and no gap is seen
+                size = _within(rng, drawn.jitter) / rates_hz[modality]
             elif kind == "dropout":
                 size = 0.0
             elif kind == "saturation" and modality in ("EDA", "SPO2", "TEMP"):
@@ -182,7 +191,7 @@ def draw_faults(
                     kind=kind,  # type: ignore[arg-type]
                     modality=modality,
                     onset_s=float(rng.uniform(0.0, seconds)),
-                    duration_s=float(rng.uniform(*_FAULT_S[kind])),
+                    duration_s=_within(rng, getattr(drawn, f"{kind}_s")),
                     size=size,
                 )
             )

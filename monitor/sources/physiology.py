@@ -18,9 +18,10 @@ from typing import Final
 
 import numpy as np
 
-from monitor.sources.physiology_random import BLOCK_S, FIRST_BLOCK, Purpose, SineMixture, generator
+from monitor.sources.physiology_entries import Lognormal, Range
+from monitor.sources.physiology_population import Population, load_population
+from monitor.sources.physiology_random import BLOCK_S, FIRST_BLOCK, Purpose, draw_band, generator
 from monitor.sources.physiology_response import (
-    NON_RESPONDER_SHARE,
     RESPONSE_MEMORY_S,
     Effect,
     Response,
@@ -33,7 +34,10 @@ CONTROL_HZ: Final = 16.0
 
 _POINTS: Final = int(BLOCK_S * CONTROL_HZ)
 _SCR_MEMORY_S: Final = 40.0
-_BURST_MEMORY_S: Final = 4.0
+_BURST_MEMORY_S: Final = 4.0  # population.toml allows bursts of half of that
+
+TYPICAL_SKIN_LEVEL_US: Final = 4.0
+"""Strengths of skin answers are stated for this tonic level; they grow with the square root of a subject's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,58 +75,66 @@ class Profile:
     strengths: Strengths
 
 
-def draw_profile(seed: int, responder: bool | None) -> Profile:
+def draw_profile(seed: int, responder: bool | None, population: Population | None = None) -> Profile:
     """Draw a subject.
 
     Args:
         seed: The patient's seed; everything but `responsiveness` is the same whatever `responder` says.
-        responder: None draws it too, with `NON_RESPONDER_SHARE` of non-responders.
+        responder: None draws it too, with the population's share of non-responders.
+        population: Whom it is drawn from; None for the default.
     """
     rng = generator(seed, Purpose.PROFILE)
+    people = population or load_population()
+    shares, rest, strength = people.shares, people.rest, people.strength
 
-    def about(median: float, spread: float) -> float:
-        """Lognormal, cut at two standard deviations to stay physiological."""
-        return median * float(np.exp(spread * np.clip(rng.standard_normal(), -2, 2)))
+    def about(entry: Lognormal) -> float:
+        """Cut at some standard deviations to stay physiological."""
+        cut = shares.cut_sd.value
+        return entry.median * float(np.exp(entry.spread * np.clip(rng.standard_normal(), -cut, cut)))
 
-    answers = bool(rng.random() >= NON_RESPONDER_SHARE)
-    weak, strong = float(rng.uniform(0.0, 0.2)), about(1.0, 0.15)
+    def within(entry: Range) -> float:
+        return float(rng.uniform(entry.low, entry.high))
+
+    answers = bool(rng.random() >= shares.non_responders.value)
+    weak, strong = within(strength.weak), about(strength.strong)
     if responder is not None:
         answers = responder
-    skin_level = about(4.0, 0.5)
-    skin_scale = float(np.sqrt(skin_level / 4.0))
-    muscle = about(0.006, 0.2)
+    skin_level = about(rest.skin_level_us)
+    skin_scale = float(np.sqrt(skin_level / TYPICAL_SKIN_LEVEL_US))
+    muscle = about(rest.muscle_mv)
+    # The order is part of what a seed means.
     return Profile(
-        heart_rate_bpm=about(70.0, 0.11),
-        rsa_bpm=about(3.0, 0.4),
-        lf_bpm=about(1.5, 0.3),
-        breaths_per_min=about(14.0, 0.12),
-        pulse_transit_s=about(0.22, 0.08),
-        p_mv=about(0.11, 0.2),
-        q_mv=-about(0.09, 0.3),
-        r_mv=about(1.05, 0.15),
-        s_mv=-about(0.2, 0.3),
-        t_mv=about(0.26, 0.2),
-        pulse_gain=about(40.0, 0.7),
+        heart_rate_bpm=about(rest.heart_rate_bpm),
+        rsa_bpm=about(rest.rsa_bpm),
+        lf_bpm=about(rest.lf_bpm),
+        breaths_per_min=about(rest.breaths_per_min),
+        pulse_transit_s=about(rest.pulse_transit_s),
+        p_mv=about(rest.p_mv),
+        q_mv=-about(rest.q_mv),
+        r_mv=about(rest.r_mv),
+        s_mv=-about(rest.s_mv),
+        t_mv=about(rest.t_mv),
+        pulse_gain=about(rest.pulse_gain),
         skin_level_us=skin_level,
-        scr_per_min=about(2.5, 0.5),
-        scr_rise_s=about(0.75, 0.1),
-        scr_decay_s=about(3.0, 0.25),
+        scr_per_min=about(rest.scr_per_min),
+        scr_rise_s=about(rest.scr_rise_s),
+        scr_decay_s=about(rest.scr_decay_s),
         muscle_mv=muscle,
-        breath_gain=about(1.0, 0.5),
-        spo2_percent=float(rng.uniform(96.2, 98.8)),
-        skin_temperature_c=float(rng.uniform(32.0, 35.0)),
+        breath_gain=about(rest.breath_gain),
+        spo2_percent=within(rest.spo2_percent),
+        skin_temperature_c=within(rest.skin_temperature_c),
         strengths=Strengths(
-            heart_rate_bpm=about(9.0, 0.3),
-            vagal=float(rng.uniform(0.2, 0.5)),
-            constriction=float(rng.uniform(0.25, 0.5)),
-            muscle_mv=about(0.04, 0.4),
-            breath_rate_per_min=about(4.0, 0.3),
-            breath_depth=float(rng.uniform(0.1, 0.3)),
-            skin_level_us=skin_scale * about(0.5, 0.4),
-            scr_us=skin_scale * about(0.8, 0.4),
-            scr_latency_s=float(rng.uniform(1.4, 2.4)),
-            fade_s=float(rng.uniform(10.0, 20.0)),
-            exponent=float(rng.uniform(0.8, 1.4)),
+            heart_rate_bpm=about(strength.heart_rate_bpm),
+            vagal=within(strength.vagal),
+            constriction=within(strength.constriction),
+            muscle_mv=about(strength.muscle_mv),
+            breath_rate_per_min=about(strength.breath_rate_per_min),
+            breath_depth=within(strength.breath_depth),
+            skin_level_us=skin_scale * about(strength.skin_level_us),
+            scr_us=skin_scale * about(strength.scr_us),
+            scr_latency_s=within(strength.scr_latency_s),
+            fade_s=within(strength.fade_s),
+            exponent=within(strength.exponent),
             responsiveness=strong if answers else weak,
         ),
     )
@@ -160,10 +172,16 @@ class Body:
         profile: The subject.
         responses: Called with (start, stop, memory) in seconds, gives the answers to all events that begin before
             `stop` and end at most `memory` before `start`, always in the same order.
+        population: Whom the subject was drawn from.
     """
 
     def __init__(
-        self, *, seed: int, profile: Profile, responses: Callable[[float, float, float], Sequence[Response]]
+        self,
+        *,
+        seed: int,
+        profile: Profile,
+        responses: Callable[[float, float, float], Sequence[Response]],
+        population: Population,
     ) -> None:
         self._seed = seed
         self._profile = profile
@@ -171,10 +189,11 @@ class Body:
         # Phases in whole cycles (breaths, beats) at the start of block FIRST_BLOCK + i.
         self._states: list[tuple[float, float]] = [(0.0, 0.0)]
         rng = generator(seed, Purpose.SLOW)
-        self._breath_drift = SineMixture.draw(rng, low_hz=0.005, high_hz=0.05, sd=0.06, count=8)
-        self._breath_depth = SineMixture.draw(rng, low_hz=0.01, high_hz=0.08, sd=0.10, count=8)
-        self._very_slow = SineMixture.draw(rng, low_hz=0.003, high_hz=0.03, sd=1.3, count=8)
-        self._low_frequency = SineMixture.draw(rng, low_hz=0.07, high_hz=0.13, sd=profile.lf_bpm, count=10)
+        rhythm = self._rhythm = population.rhythm
+        self._breath_drift = draw_band(rng, rhythm.breath_drift)
+        self._breath_depth = draw_band(rng, rhythm.breath_depth)
+        self._very_slow = draw_band(rng, rhythm.very_slow_bpm)
+        self._low_frequency = draw_band(rng, rhythm.low_frequency_bpm, profile.lf_bpm)
         # Few blocks are ever in use at once: a sensor reads three neighbours.
         self._block = lru_cache(maxsize=12)(self._make)
 
@@ -202,8 +221,9 @@ class Body:
             rng = generator(self._seed, Purpose.SKIN_RESPONSES, i)
             count = int(rng.poisson(self._profile.scr_per_min * BLOCK_S / 60.0))
             onsets.extend(i * BLOCK_S + np.sort(rng.uniform(0, BLOCK_S, count)))
-            scale = 0.15 * np.sqrt(self._profile.skin_level_us / 4.0)
-            sizes.extend(scale * np.exp(rng.normal(0.0, 0.6, count)))
+            usual = self._rhythm.scr_size
+            scale = usual.median * np.sqrt(self._profile.skin_level_us / TYPICAL_SKIN_LEVEL_US)
+            sizes.extend(scale * np.exp(rng.normal(0.0, usual.spread, count)))
         for response in self._responses(start, stop, _SCR_MEMORY_S):
             for onset, size in response.scrs:
                 if start - _SCR_MEMORY_S < onset < stop:
@@ -212,16 +232,17 @@ class Body:
         return np.asarray(onsets), np.asarray(sizes)
 
     def muscle_bursts(self, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Onset (s), duration (s) and size (mV RMS) of spontaneous bursts, some two a minute, seen in block `k`."""
+        """Onset (s), duration (s) and size (mV RMS) of spontaneous bursts seen in block `k`."""
+        rhythm = self._rhythm
         onsets, durations, sizes = [], [], []
         for i in (k - 1, k):
             if i < FIRST_BLOCK:
                 continue
             rng = generator(self._seed, Purpose.MUSCLE_BURSTS, i)
-            count = int(rng.poisson(2.0 * BLOCK_S / 60.0))
+            count = int(rng.poisson(rhythm.bursts_per_min.value * BLOCK_S / 60.0))
             onsets.append(i * BLOCK_S + np.sort(rng.uniform(0, BLOCK_S, count)))
-            durations.append(rng.uniform(0.3, _BURST_MEMORY_S / 2, count))
-            sizes.append(rng.uniform(0.01, 0.03, count))
+            durations.append(rng.uniform(rhythm.burst_s.low, rhythm.burst_s.high, count))
+            sizes.append(rng.uniform(rhythm.burst_mv.low, rhythm.burst_mv.high, count))
         return np.concatenate(onsets), np.concatenate(durations), np.concatenate(sizes)
 
     def _make(self, k: int) -> BodyBlock:
@@ -231,28 +252,28 @@ class Body:
 
     def _integrate(self, k: int) -> BodyBlock:
         """Run block `k` from its start state, and remember the state at its end."""
-        p = self._profile
+        p, rhythm = self._profile, self._rhythm
         breath_phase, beat_phase = self._states[k - FIRST_BLOCK]
         t = k * BLOCK_S + np.arange(_POINTS) / CONTROL_HZ
         breaths_per_min = p.breaths_per_min * (1.0 + self._breath_drift(t)) + self.effect(Effect.BREATH_RATE, t)
-        breath_cycles = _accumulate(breath_phase, np.maximum(breaths_per_min, 4.0))
+        breath_cycles = _accumulate(breath_phase, np.maximum(breaths_per_min, rhythm.least_breaths_per_min.value))
         turn = 2 * np.pi * breath_cycles[:-1]
         depth = 1.0 + self._breath_depth(t) + self.effect(Effect.BREATH_DEPTH, t)
         # Breathing in takes less time than breathing out: the phase is skewed.
         breath = -depth * np.cos(turn + 0.35 * np.sin(turn - 1.2))
-        vagal = np.clip(1.0 - self.effect(Effect.VAGAL, t), 0.2, 1.0)
+        vagal = np.clip(1.0 - self.effect(Effect.VAGAL, t), rhythm.vagal.low, rhythm.vagal.high)
         heart_rate = (
             p.heart_rate_bpm
             + self._very_slow(t)
             + vagal * (self._low_frequency(t) + p.rsa_bpm * breath)
             + self.effect(Effect.HEART_RATE, t)
         )
-        heart_rate = np.clip(heart_rate, 38.0, 170.0)
+        heart_rate = np.clip(heart_rate, rhythm.heart_rate_bpm.low, rhythm.heart_rate_bpm.high)
         cycles = _accumulate(beat_phase, heart_rate)
         numbers = np.arange(np.floor(cycles[0]) + 1, np.floor(cycles[-1]) + 1)
         beats = np.interp(numbers, cycles, np.append(t, t[-1] + 1.0 / CONTROL_HZ))
         # A few ms of scatter that no rhythm explains.
-        beats += generator(self._seed, Purpose.BEATS, k).normal(0.0, 0.004, len(beats))
+        beats += generator(self._seed, Purpose.BEATS, k).normal(0.0, rhythm.beat_scatter_s.sd, len(beats))
         if len(self._states) == k - FIRST_BLOCK + 1:
             self._states.append((float(breath_cycles[-1]), float(cycles[-1])))
         return BodyBlock(t, breath, heart_rate, beats)

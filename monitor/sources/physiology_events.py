@@ -17,6 +17,8 @@ from typing import Final, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from monitor.errors import MonitorError
+from monitor.sources.physiology_entries import Range
+from monitor.sources.physiology_population import Population, load_population
 from monitor.sources.physiology_random import Purpose, generator
 
 PHASIC_PLATEAU_S: Final = 4.0
@@ -174,45 +176,59 @@ def fixed_schedule(events: Sequence[H]) -> Schedule[H]:
     return Schedule(iter(sorted(events, key=_ONSET)))
 
 
-def endless_pain(seed: int, rest_s: float) -> Iterator[PainEpisode]:
+def endless_pain(seed: int, rest_s: float, population: Population | None = None) -> Iterator[PainEpisode]:
     """Seeded pain without end: trains of phasic plateaus and spells of tonic pain, with rests between them.
 
-    Levels are 0.5 and 1.0 in equal shares. Three in four turns are a train of two to five plateaus with pauses of
-    8-12 s; the others are tonic, 30 s to 15 min with a median near 70 s. Each turn is followed by 25-60 s of rest.
+    Levels are moderate and severe in equal shares. Three in four turns are a train of two to five plateaus with pauses
+    of 8-12 s; the others are tonic, 30 s to 15 min with a median near 70 s. Each turn is followed by 25-60 s of rest.
 
     Args:
         seed: The patient's seed.
         rest_s: Seconds without pain at the start, for calibration.
+        population: Whose schedules they are; None for the default.
     """
     rng = generator(seed, Purpose.SCHEDULE)
+    endless = (population or load_population()).endless
+    pause, tonic, rest, levels = endless.pause_s, endless.tonic_s, endless.rest_s, endless.levels.values
     t = rest_s
     while True:
-        if rng.random() < 0.75:
-            for _ in range(int(rng.integers(2, 6))):
-                yield PainEpisode.phasic(t, float(rng.choice((0.5, 1.0))))
-                t += PHASIC_PLATEAU_S + float(rng.uniform(8, 12))
+        if rng.random() < endless.phasic_share.value:
+            for _ in range(int(rng.integers(int(endless.train.low), int(endless.train.high) + 1))):
+                yield PainEpisode.phasic(t, float(rng.choice(levels)))
+                t += PHASIC_PLATEAU_S + float(rng.uniform(pause.low, pause.high))
         else:
-            duration = TONIC_MIN_S * (TONIC_MAX_S / TONIC_MIN_S) ** (float(rng.random()) ** 2)
-            yield PainEpisode.tonic(t, duration, float(rng.choice((0.5, 1.0))))
+            duration = tonic.low * (tonic.high / tonic.low) ** (float(rng.random()) ** 2)
+            yield PainEpisode.tonic(t, duration, float(rng.choice(levels)))
             t += duration
-        t += float(rng.uniform(25, 60))
+        t += float(rng.uniform(rest.low, rest.high))
 
 
-def endless_confounders(seed: int) -> Iterator[Confounder]:
-    """Seeded confounders without end, one each 30-120 s: half movements, a quarter each of effort and startle."""
+def endless_confounders(seed: int, population: Population | None = None) -> Iterator[Confounder]:
+    """Seeded confounders without end, one each 30-120 s: half movements, a quarter each of effort and startle.
+
+    Args:
+        seed: The patient's seed.
+        population: Whose confounders they are; None for the default.
+    """
     rng = generator(seed, Purpose.CONFOUNDERS)
+    endless = (population or load_population()).endless
+    movement_share, effort_share = endless.movement_share.value, endless.effort_share.value
+
+    def within(entry: Range) -> float:
+        return float(rng.uniform(entry.low, entry.high))
+
     t = 10.0
     while True:
-        t += float(rng.uniform(30, 120))
-        strength = float(rng.uniform(0.5, 1.3))
+        t += within(endless.confounder_gap_s)
+        strength = within(endless.confounder_strength)
         draw = float(rng.random())
-        if draw < 0.5:
-            duration = float(rng.uniform(1.5, 5.0))
+        if draw < movement_share:
+            duration = within(endless.movement_s)
             yield Confounder(kind="movement", onset_s=t, duration_s=duration, strength=strength)
-        elif draw < 0.75:
-            duration = float(rng.uniform(5.0, 15.0))
+        elif draw < movement_share + effort_share:
+            duration = within(endless.effort_s)
             yield Confounder(kind="effort", onset_s=t, duration_s=duration, strength=strength)
         else:
-            duration = 0.5
+            duration = endless.startle_s.low
             yield Confounder(kind="startle", onset_s=t, duration_s=duration, strength=strength)
         t += duration

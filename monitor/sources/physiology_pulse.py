@@ -13,12 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from monitor.sources.physiology_random import Purpose, SineMixture, generator
+from monitor.sources.physiology_entries import Range
+from monitor.sources.physiology_population import Population, load_population
+from monitor.sources.physiology_random import Purpose, SineMixture, draw_band, generator
 from monitor.types import FloatArray
-
-_FINGER_SHARE: Final = 0.3
-_INVERTED_SHARE: Final = 0.08
-"""Some sensors give the light that comes back, which falls with every pulse."""
 
 _HEIGHTS: Final = (0.85, 0.46, 0.30, 0.14)
 _FORM, _SIZE, _FORM_WANDER, _RESTLESS, _RESTLESS_SIZE = range(5)
@@ -32,7 +30,7 @@ class PulseForm:
     smoothness: float
     """0: a finger pulse with its dicrotic wave; 1: a smooth wrist pulse."""
     polarity: float
-    """-1 where the sensor shows the pulse upside down."""
+    """-1 where the sensor gives the light that comes back, which falls with every pulse."""
     rise_s: float
     fall_s: float
     """Widths (standard deviations) of the first wave of a finger pulse, before and after its top."""
@@ -100,30 +98,41 @@ class PulseForm:
         return np.asarray(wave - mean * np.interp(t, feet, sizes), dtype=np.float64)
 
 
-def draw_pulse(seed: int) -> PulseForm:
-    """Draw the sensor of a subject: three in ten sit on a finger or an ear, the others give smoother pulses."""
+def draw_pulse(seed: int, population: Population | None = None) -> PulseForm:
+    """Draw the sensor of a subject: some sit on a finger or an ear, the others give smoother pulses.
+
+    Args:
+        seed: The patient's seed.
+        population: Whom it is drawn from; None for the default.
+    """
+    pulse = (population or load_population()).pulse
 
     def source(part: int) -> np.random.Generator:
         return generator(seed, Purpose.PULSE, part)
 
     rng = source(_FORM)
-    finger = bool(rng.random() < _FINGER_SHARE)
-    smoothness = float(rng.uniform(0.0, 0.3) if finger else rng.uniform(0.75, 1.0))
-    polarity = -1.0 if rng.random() < _INVERTED_SHARE else 1.0
-    drift, restless = rng.uniform(0.15, 0.55), rng.uniform(0.0, 0.02 if finger else 0.06)
+
+    def within(entry: Range) -> float:
+        return float(rng.uniform(entry.low, entry.high))
+
+    # The order is part of what a seed means.
+    finger = bool(rng.random() < pulse.finger_share.value)
+    smoothness = within(pulse.finger_smoothness if finger else pulse.wrist_smoothness)
+    polarity = -1.0 if rng.random() < pulse.inverted_share.value else 1.0
+    drift, restless = within(pulse.drift), within(pulse.finger_restless if finger else pulse.wrist_restless)
     return PulseForm(
         smoothness=smoothness,
         polarity=polarity,
-        rise_s=float(rng.uniform(0.035, 0.055)),
-        fall_s=float(rng.uniform(0.058, 0.085)),
-        late=float(rng.uniform(0.6, 1.2)),
-        turn=float(rng.uniform(0.62, 0.90) * np.pi),
-        harmonics=(float(rng.uniform(0.24, 0.48)), float(rng.uniform(0.10, 0.22))),
-        restless=float(restless),
-        _size=SineMixture.draw(source(_SIZE), low_hz=0.001, high_hz=0.02, sd=float(drift), count=10),
-        _wander=SineMixture.draw(source(_FORM_WANDER), low_hz=0.002, high_hz=0.05, sd=0.06, count=8),
-        _motion=SineMixture.draw(source(_RESTLESS), low_hz=0.4, high_hz=6.0, sd=1.0, count=24),
-        _motion_size=SineMixture.draw(source(_RESTLESS_SIZE), low_hz=0.02, high_hz=0.3, sd=0.8, count=10),
+        rise_s=within(pulse.rise_s),
+        fall_s=within(pulse.fall_s),
+        late=within(pulse.late),
+        turn=within(pulse.turn) * np.pi,
+        harmonics=(within(pulse.second_harmonic), within(pulse.third_harmonic)),
+        restless=restless,
+        _size=draw_band(source(_SIZE), pulse.size_wander, drift),
+        _wander=draw_band(source(_FORM_WANDER), pulse.form_wander),
+        _motion=draw_band(source(_RESTLESS), pulse.motion),
+        _motion_size=draw_band(source(_RESTLESS_SIZE), pulse.motion_bouts),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from monitor.sources.physiology_entries import Band
 from monitor.types import FloatArray
 
 BLOCK_S: Final = 32.0
@@ -71,3 +72,8 @@ class SineMixture:
         for omega, phase in zip(self.omega, self.phase, strict=True):
             total += np.sin(omega * t + phase)
         return self.amplitude * total
+
+
+def draw_band(rng: np.random.Generator, band: Band, unit: float = 1.0) -> SineMixture:
+    """Draw the noise that an entry of population.toml describes, its standard deviation in `unit`."""
+    return SineMixture.draw(rng, low_hz=band.low_hz, high_hz=band.high_hz, sd=band.sd * unit, count=band.sines)

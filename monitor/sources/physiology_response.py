@@ -8,7 +8,7 @@
 | finger pulse amplitude | down (sympathetic vasoconstriction), within 2-5 s | [6], [7], [10] |
 | EMG (trapezius, corrugator) | up within a second | [8] |
 | breathing | faster and deeper | [9], [10] |
-| share without an electrodermal answer | about one in ten; weak answers beyond that | [4] |
+| share without an electrodermal answer | about one in ten; with weak answers nearly one in four | [4] |
 
 [1] Tousignant-Laflamme, Rainville, Marchand 2005, J Pain 6:341-347. [2] Loggia, Juneau, Bushnell 2011, Pain
 152:592-598. [3] Koenig, Jarczok, Ellis, Hillecke, Thayer 2014, Eur J Pain 18:301-314. [4] Boucsein 2012,
@@ -18,8 +18,8 @@ Pain 153:1807-1814. [8] Gruss et al. 2015, PLoS ONE 10:e0140330. [9] Jafari, Cou
 Diest 2017, Pain 158:995-1006. [10] Kyle, McNeil 2014, Pain Res Manag 19:159-167.
 
 The sources give directions, latencies and orders of magnitude. The distributions over subjects, the fading of the
-electrodermal answer in tonic pain (time constant 10-20 s), and the small answers of SpO2 and skin temperature are
-modelling choices of this simulator.
+electrodermal answer in tonic pain, and the small answers of SpO2 and skin temperature are modelling choices of this
+simulator. All numbers stand in population.toml.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ from typing import Final
 
 import numpy as np
 
+from monitor.sources.physiology_entries import Course
 from monitor.sources.physiology_events import Confounder, PainEpisode
+from monitor.sources.physiology_population import Population
 from monitor.sources.physiology_random import Purpose, generator
 from monitor.types import FloatArray
-
-NON_RESPONDER_SHARE: Final = 0.15
-"""Share of subjects whose autonomic answer to pain is weak or absent."""
 
 RESPONSE_MEMORY_S: Final = 400.0
 """An answer has vanished this long after its stimulus (ten times the slowest time constant)."""
@@ -70,7 +69,7 @@ class Strengths:
     scr_us: float
     """Amplitude of the SCR at onset."""
     scr_latency_s: float
-    """From stimulus onset to SCR onset, before the trial's own jitter of +-0.3 s."""
+    """From stimulus onset to SCR onset, before the trial's own jitter."""
     fade_s: float
     """Time constant with which the electrodermal answer fades while pain goes on."""
     exponent: float
@@ -112,78 +111,79 @@ class Response:
     """(onset in seconds from zero, amplitude in uS) of the skin conductance responses that it evokes."""
 
 
-def pain_response(seed: int, strengths: Strengths, index: int, episode: PainEpisode) -> Response:
+def pain_response(
+    seed: int, population: Population, strengths: Strengths, index: int, episode: PainEpisode
+) -> Response:
     """Answer to the `index`-th pain episode.
 
     Trial-to-trial variation is lognormal. The SCR habituates over trials ([4]); in tonic pain further SCRs follow at
-    a rate that fades with `fade_s`, as the rise of the tonic level does, while the other effects hold.
+    a rate that fades with `fade_s`, as the rise of the tonic level does, while the other effects hold. The population's
+    gains scale the answers of skin and heart.
     """
+    answer, gains = population.answer, population.gains
     rng = generator(seed, Purpose.PAIN_RESPONSE, index)
     drive = strengths.responsiveness * episode.level**strengths.exponent
-    trial = np.exp(rng.normal(0.0, 0.2, 8))
-    latency = rng.uniform(-0.3, 0.3, 6)
+    trial = np.exp(rng.normal(answer.trial_size.mean, answer.trial_size.sd, 8))
+    latency = rng.uniform(answer.latency_jitter_s.low, answer.latency_jitter_s.high, 6)
 
-    def course(gain: float, k: int, *, delay: float, rise: float, fall: float, fade: float = np.inf) -> TimeCourse:
-        return TimeCourse(drive * gain * float(trial[k]), delay + float(latency[k % 6]), rise, fall, fade)
+    def course(gain: float, k: int, form: Course, fade: float = np.inf) -> TimeCourse:
+        late = max(form.latency + float(latency[k % 6]), 0.0)
+        return TimeCourse(drive * gain * float(trial[k]), late, form.rise, form.fall, fade)
 
+    heart, skin, scr_us = gains.ecg_gain, gains.eda_gain, strengths.scr_us * gains.eda_gain
     courses = {
-        Effect.HEART_RATE: course(strengths.heart_rate_bpm, 0, delay=1.3, rise=2.5, fall=7.0),
-        Effect.VAGAL: course(strengths.vagal, 0, delay=1.0, rise=2.0, fall=6.0),
-        Effect.CONSTRICTION: course(strengths.constriction, 1, delay=2.0, rise=2.0, fall=8.0),
-        Effect.MUSCLE: course(strengths.muscle_mv, 2, delay=0.6, rise=0.4, fall=1.0),
-        Effect.BREATH_RATE: course(strengths.breath_rate_per_min, 3, delay=1.0, rise=2.0, fall=6.0),
-        Effect.BREATH_DEPTH: course(strengths.breath_depth, 3, delay=1.0, rise=2.0, fall=6.0),
-        Effect.SKIN_LEVEL: course(strengths.skin_level_us, 4, delay=2.0, rise=3.0, fall=10.0, fade=strengths.fade_s),
-        Effect.SATURATION: course(-0.3, 5, delay=8.0, rise=8.0, fall=15.0),
-        Effect.SKIN_TEMPERATURE: course(-0.2, 1, delay=5.0, rise=40.0, fall=40.0),
+        Effect.HEART_RATE: course(strengths.heart_rate_bpm * heart, 0, answer.heart_rate),
+        Effect.VAGAL: course(strengths.vagal * heart, 0, answer.vagal),
+        Effect.CONSTRICTION: course(strengths.constriction, 1, answer.constriction),
+        Effect.MUSCLE: course(strengths.muscle_mv, 2, answer.muscle),
+        Effect.BREATH_RATE: course(strengths.breath_rate_per_min, 3, answer.breath_rate),
+        Effect.BREATH_DEPTH: course(strengths.breath_depth, 3, answer.breath_depth),
+        Effect.SKIN_LEVEL: course(strengths.skin_level_us * skin, 4, answer.skin_level, strengths.fade_s),
+        Effect.SATURATION: course(population.strength.saturation_percent.value, 5, answer.saturation),
+        Effect.SKIN_TEMPERATURE: course(population.strength.skin_temperature_c.value, 1, answer.skin_temperature),
     }
-    habituation = 1.0 / (1.0 + 0.03 * index)
-    first = episode.onset_s + strengths.scr_latency_s + float(rng.uniform(-0.3, 0.3))
-    scrs = [(first, drive * habituation * strengths.scr_us * float(trial[6]))]
+    habituation = 1.0 / (1.0 + answer.habituation.value * index)
+    jitter = float(rng.uniform(answer.scr_jitter_s.low, answer.scr_jitter_s.high))
+    first = episode.onset_s + strengths.scr_latency_s + jitter
+    scrs = [(first, drive * habituation * scr_us * float(trial[6]))]
     if episode.kind == "tonic":
-        # A Poisson process whose rate falls as exp(-u / fade) has 0.3 * fade events in all, exponentially placed.
-        count = int(rng.poisson(0.3 * strengths.fade_s))
+        # A Poisson process whose rate falls as exp(-u / fade) has rate * fade events in all, exponentially placed.
+        count = int(rng.poisson(answer.tonic_scr_rate.value * strengths.fade_s))
         for delay in np.sort(rng.exponential(strengths.fade_s, count)):
             if delay < episode.duration_s:
-                size = float(np.exp(rng.normal(-0.7, 0.4) - delay / strengths.fade_s))
-                scrs.append((first + 1.0 + float(delay), drive * strengths.scr_us * size))
+                size = float(
+                    np.exp(rng.normal(answer.tonic_scr_size.mean, answer.tonic_scr_size.sd) - delay / strengths.fade_s)
+                )
+                scrs.append((first + answer.tonic_scr_delay_s.value + float(delay), drive * scr_us * size))
     return Response(episode.onset_s, episode.duration_s, courses, tuple(scrs))
 
 
-def confounder_response(seed: int, strengths: Strengths, index: int, event: Confounder) -> Response:
+def confounder_response(
+    seed: int, population: Population, strengths: Strengths, index: int, event: Confounder
+) -> Response:
     """Answer to the `index`-th confounder: the same organs move, in other proportions, in responders and others alike.
 
     Movement shows in EMG and as motion in the sensors; effort raises heart rate and breathing as exercise does, with
     little electrodermal answer; a startle is one SCR and a short burst, gone in seconds.
     """
+    confounder = population.confounder
+    kind = getattr(confounder, event.kind)
     rng = generator(seed, Purpose.CONFOUNDER_RESPONSE, index)
-    size = event.strength * float(np.exp(rng.normal(0.0, 0.2)))
-    bpm, scr, squeeze = strengths.heart_rate_bpm, strengths.scr_us, strengths.constriction
-    scr_onset = event.onset_s + strengths.scr_latency_s + float(rng.uniform(-0.3, 0.3))
-    if event.kind == "movement":
-        courses = {
-            Effect.HEART_RATE: TimeCourse(0.5 * bpm * size, 0.5, 2.0, 5.0),
-            Effect.MUSCLE: TimeCourse(0.12 * size, 0.0, 0.1, 0.2),
-            Effect.BREATH_RATE: TimeCourse(1.5 * size, 0.5, 2.0, 5.0),
-            Effect.BREATH_DEPTH: TimeCourse(0.2 * size, 0.5, 2.0, 5.0),
-        }
-        scrs = ((scr_onset, 0.3 * scr * size),) if rng.random() < 0.5 else ()
-    elif event.kind == "effort":
-        courses = {
-            Effect.HEART_RATE: TimeCourse(1.2 * bpm * size, 0.8, 4.0, 10.0),
-            Effect.VAGAL: TimeCourse(0.4 * size, 0.5, 2.0, 8.0),
-            Effect.MUSCLE: TimeCourse(0.10 * size, 0.0, 0.3, 0.3),
-            Effect.BREATH_RATE: TimeCourse(4.0 * size, 1.0, 3.0, 10.0),
-            Effect.BREATH_DEPTH: TimeCourse(0.4 * size, 1.0, 3.0, 10.0),
-            Effect.CONSTRICTION: TimeCourse(0.3 * squeeze * size, 2.0, 3.0, 8.0),
-        }
-        scrs = ((scr_onset, 0.25 * scr * size),)
-    else:
-        courses = {
-            Effect.HEART_RATE: TimeCourse(0.6 * bpm * size, 0.5, 0.4, 3.0),
-            Effect.MUSCLE: TimeCourse(0.15 * size, 0.03, 0.05, 0.15),
-            Effect.CONSTRICTION: TimeCourse(0.8 * squeeze * size, 1.5, 0.5, 5.0),
-            Effect.SKIN_LEVEL: TimeCourse(0.3 * strengths.skin_level_us * size, 1.5, 0.5, 8.0),
-        }
-        scrs = ((scr_onset, 0.8 * scr * size),)
+    size = event.strength * float(np.exp(rng.normal(confounder.size.mean, confounder.size.sd)))
+    jitter = float(rng.uniform(population.answer.scr_jitter_s.low, population.answer.scr_jitter_s.high))
+    scr_onset = event.onset_s + strengths.scr_latency_s + jitter
+    # Of what a subject has a strength of its own, gains are shares.
+    own = {
+        Effect.HEART_RATE: strengths.heart_rate_bpm,
+        Effect.CONSTRICTION: strengths.constriction,
+        Effect.SKIN_LEVEL: strengths.skin_level_us,
+    }
+    forms: dict[Effect, Course | None] = {effect: getattr(kind, effect.value, None) for effect in Effect}
+    courses = {
+        effect: TimeCourse(form.gain * own.get(effect, 1.0) * size, form.latency, form.rise, form.fall)
+        for effect, form in forms.items()
+        if form is not None
+    }
+    evoked = kind.scr_share.value >= 1.0 or rng.random() < kind.scr_share.value
+    scrs = ((scr_onset, kind.scr.value * strengths.scr_us * size),) if evoked else ()
     return Response(event.onset_s, event.duration_s, courses, scrs)

@@ -25,20 +25,26 @@ from monitor.sources.physiology_events import (
     endless_pain,
     fixed_schedule,
 )
+from monitor.sources.physiology_population import Population, load_population
 from monitor.sources.physiology_pulse import draw_pulse
 from monitor.sources.physiology_random import BLOCK_S
 from monitor.sources.physiology_response import Response, confounder_response, pain_response
 from monitor.sources.physiology_waveforms import Movement, Sensors
 from monitor.types import Float32Array, FloatArray
 
+_PARTS: Final = ("train", "validation", "calibration", "test")
+_FIRSTS: Final = range(6_000_000, 10_000_000, 1_000_000)
+
 SEED_RANGES: Final[Mapping[str, range]] = MappingProxyType(
     {
         "train": range(1_000_000),
         "test": range(1_000_000, 2_000_000),
         "demo": range(2_000_000, 3_000_000),
-        "validation": range(3_000_000, 4_000_000),
-        "calibration": range(4_000_000, 5_000_000),
-        "tune": range(5_000_000, 6_000_000),
+        "validation": range(3_000_000, 3_100_000),
+        "calibration": range(4_000_000, 4_100_000),
+        "tune": range(5_000_000, 5_100_000),
+        **{f"shifted-{part}": range(n, n + 100_000) for part, n in zip(_PARTS, _FIRSTS, strict=True)},
+        **{f"neurokit-{part}": range(n + 500_000, n + 600_000) for part, n in zip(_PARTS, _FIRSTS, strict=True)},
     }
 )
 """Disjoint by construction; a patient's part and number name its seed, and there is no other way to choose one."""
@@ -48,9 +54,6 @@ DEFAULT_RATES_HZ: Final[Mapping[str, float]] = MappingProxyType(
 )
 
 _CACHED_BLOCKS: Final = 3
-
-_MOTION_SHARE: Final[Mapping[str, float]] = MappingProxyType({"movement": 1.0, "effort": 0.25, "startle": 0.3})
-"""How much a confounder moves the sensors."""
 
 
 def patient_seed(part: str, number: int) -> int:
@@ -83,11 +86,12 @@ class SyntheticPatient:
         confounders: What moves its signals without being pain; None and empty likewise.
         artefacts: Faults of its sensors and links; they touch `measured`, never `samples`.
         rates_hz: Sampling rates that differ from `DEFAULT_RATES_HZ`, by modality.
-        responder: Whether it answers to pain; None lets the seed decide (15 % do not, or hardly).
+        responder: Whether it answers to pain; None lets the seed decide (nearly one in four do not, or hardly).
         rest_s: Seconds before the first pain of its own schedule.
+        population: Whom it is drawn from: `default`, `shifted`, or one that was read from a file.
 
     Raises:
-        MonitorError: If the part, number, a modality or a rate is impossible.
+        MonitorError: If the part, number, population, a modality or a rate is impossible.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class SyntheticPatient:
         rates_hz: Mapping[str, float] | None = None,
         responder: bool | None = None,
         rest_s: float = 150.0,
+        population: str | Population = "default",
     ) -> None:
         self.seed: Final = patient_seed(part, number)
         self.part: Final = part
@@ -115,22 +120,27 @@ class SyntheticPatient:
                     where=self.subject,
                     todo=f"Choose from {', '.join(DEFAULT_RATES_HZ)}, at up to 20000 Hz",
                 )
-        self._profile = draw_profile(self.seed, responder)
-        self._episodes = Schedule(endless_pain(self.seed, rest_s)) if episodes is None else fixed_schedule(episodes)
+        people = self.population = population if isinstance(population, Population) else load_population(population)
+        self._profile = draw_profile(self.seed, responder, people)
+        self._episodes = (
+            Schedule(endless_pain(self.seed, rest_s, people)) if episodes is None else fixed_schedule(episodes)
+        )
         self._confounders = (
-            Schedule(endless_confounders(self.seed)) if confounders is None else fixed_schedule(confounders)
+            Schedule(endless_confounders(self.seed, people)) if confounders is None else fixed_schedule(confounders)
         )
         # An answer is a pure function of its event's number; a few hundred outlast any block's needs.
-        self._pain_response = lru_cache(maxsize=256)(partial(pain_response, self.seed, self._profile.strengths))
-        self._other_response = lru_cache(maxsize=256)(partial(confounder_response, self.seed, self._profile.strengths))
-        self._body = Body(seed=self.seed, profile=self._profile, responses=self._responses)
+        who = (self.seed, people, self._profile.strengths)
+        self._pain_response = lru_cache(maxsize=256)(partial(pain_response, *who))
+        self._other_response = lru_cache(maxsize=256)(partial(confounder_response, *who))
+        self._body = Body(seed=self.seed, profile=self._profile, responses=self._responses, population=people)
         self._sensors = Sensors(
             seed=self.seed,
             profile=self._profile,
-            pulse=draw_pulse(self.seed),
+            pulse=draw_pulse(self.seed, people),
             body=self._body,
             movements=self._movements,
             rates_hz=self.rates_hz,
+            population=people,
         )
         self._blocks: OrderedDict[tuple[str, int], Float32Array] = OrderedDict()
 
@@ -142,7 +152,7 @@ class SyntheticPatient:
     @property
     def responder(self) -> bool:
         """False where the subject's answers to pain are weak or absent."""
-        return self._profile.strengths.responsiveness > 0.25
+        return self._profile.strengths.responsiveness > self.population.shares.responder_above.value
 
     def episodes_until(self, t: float) -> tuple[PainEpisode, ...]:
         """Painful stimuli with an onset before `t` seconds."""
@@ -246,7 +256,7 @@ class SyntheticPatient:
                 index=number,
                 onset=event.onset_s,
                 duration=event.duration_s,
-                size=_MOTION_SHARE[event.kind] * event.strength,
+                size=getattr(self.population.confounder, event.kind).motion.value * event.strength,
             )
             for number, event in self._confounders.overlapping(start, stop)
         ]

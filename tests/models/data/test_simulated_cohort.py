@@ -17,12 +17,14 @@ from models.data.recorded import DataSet, Sitting
 from models.data.segments import restarted
 from models.data.settings import DataSettings, load_data_settings
 from models.data.simulated_cohort import event_cuts
-from models.data.simulated_session import CONFOUNDERS, RATES_HZ, draw_rates, draw_session
+from models.data.simulated_session import CONFOUNDERS, draw_rates, draw_session
 from models.data.splits import Split
 from models.data.traced import TracedSet
 from monitor.bundle import default_input
 from monitor.errors import ConfigError
+from monitor.sources.physiology_population import load_population
 
+PEOPLE = load_population()
 INPUTS = (default_input("EDA"), default_input("ECG"))
 
 
@@ -189,14 +191,14 @@ def test_draws_depend_on_the_seed_and_the_subject_alone(data: DataSet, traced: T
 
 
 def test_what_befalls_a_subject_does_not_depend_on_its_devices() -> None:
-    assert draw_session("train", 5) == draw_session("train", 5)
-    assert draw_session("train", 5) != draw_session("test", 5)
-    slow, fast = draw_rates("train", 5, {}), draw_rates("train", 5, {"ECG": 250.0})
+    assert draw_session("train", 5, PEOPLE) == draw_session("train", 5, PEOPLE)
+    assert draw_session("train", 5, PEOPLE) != draw_session("test", 5, PEOPLE)
+    slow, fast = draw_rates("train", 5, PEOPLE, {}), draw_rates("train", 5, PEOPLE, {"ECG": 250.0})
     assert {m: r for m, r in slow.items() if m != "ECG"} == {m: r for m, r in fast.items() if m != "ECG"}
-    drawn = {draw_rates("train", n, {"ECG": 250.0})["ECG"] for n in range(30)}
-    assert drawn == {rate for rate in RATES_HZ["ECG"] if rate >= 250}
+    drawn = {draw_rates("train", n, PEOPLE, {"ECG": 250.0})["ECG"] for n in range(30)}
+    assert drawn == {rate for rate in PEOPLE.devices.ECG.values if rate >= 250}
     with pytest.raises(ValueError, match="no device"):
-        draw_rates("train", 0, {"EDA": 1e4})
+        draw_rates("train", 0, PEOPLE, {"EDA": 1e4})
 
 
 def test_faults_show_in_some_tracks_and_never_turn_time_back(tmp_path: Path) -> None:

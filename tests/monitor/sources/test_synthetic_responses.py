@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from monitor.sources.physiology import draw_profile
-from monitor.sources.physiology_response import NON_RESPONDER_SHARE
+from monitor.sources.physiology_population import load_population
 from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_seed
 from monitor.types import FloatArray
 
@@ -161,7 +161,7 @@ def test_non_responders_hardly_answer() -> None:
 def test_the_share_of_non_responders_is_as_stated_and_subjects_differ() -> None:
     strengths = [draw_profile(patient_seed("train", n), None).strengths for n in range(1500)]
     share = np.mean([s.responsiveness < 0.25 for s in strengths])
-    assert share == pytest.approx(NON_RESPONDER_SHARE, abs=0.03)
+    assert share == pytest.approx(load_population().shares.non_responders.value, abs=0.03)
     for field in ("heart_rate_bpm", "constriction", "muscle_mv", "breath_rate_per_min", "scr_us"):
         values = [getattr(s, field) for s in strengths]
         assert np.std(values) > 0.15 * np.mean(values), field
