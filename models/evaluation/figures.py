@@ -20,6 +20,7 @@ from models.evaluation.summary import ReliabilityBin
 FloatArray = NDArray[np.float64]
 
 ECE_BINS: Final = 15
+_SHARES: Final = np.arange(1, ECE_BINS + 1) / ECE_BINS * (1.0 + 1e-6)
 SPECIFICITY: Final = 0.9
 _AT_ONCE: Final = 4_000_000
 """Numbers in one product of draws and thresholds; what bounds the memory."""
@@ -103,13 +104,11 @@ def of_confusions(matrices: NDArray[np.floating], *, ordered: bool) -> dict[str,
     return {name: np.asarray(values, dtype=np.float64) for name, values in figures.items()}
 
 
-def _running(
-    order: IntArray, ends: IntArray, scored: Scored, values: FloatArray, dtype: np.dtype[np.floating]
-) -> NDArray[np.floating]:
+def _running(order: IntArray, ends: IntArray, scored: Scored, values: FloatArray) -> FloatArray:
     """(subjects, thresholds) sums of values along an order, up to each threshold."""
-    spread = np.zeros((len(order), scored.subjects))
-    spread[np.arange(len(order)), scored.subject[order]] = values[order]
-    return np.ascontiguousarray(np.cumsum(spread, axis=0)[ends].T.astype(dtype))
+    spread = np.zeros((scored.subjects, len(order)))
+    spread[scored.subject[order], np.arange(len(order))] = values[order]
+    return np.asarray(np.cumsum(spread, axis=1, out=spread)[:, ends])
 
 
 def _ranked(scores: FloatArray, *, falling: bool) -> tuple[IntArray, IntArray]:
@@ -141,25 +140,39 @@ def of_ranking(
         (the highest sensitivity of all thresholds with a specificity of 0.9 at least); NaN where a draw has one class.
     """
     order, ends = _ranked(scores, falling=True)
-    rising = _running(order, ends, scored, positive.astype(np.float64), weights.dtype)
-    falling = _running(order, ends, scored, (~positive).astype(np.float64), weights.dtype)
-    found: dict[str, list[FloatArray]] = {"auroc": [], "auprc": [], "sensitivity_at_90": []}
+    rising = _running(order, ends, scored, positive.astype(np.float64))
+    falling = _running(order, ends, scored, (~positive).astype(np.float64))
+    all_hits, all_alarms = (weights.astype(np.float64) @ sums[:, -1] for sums in (rising, falling))
+    none = (all_hits == 0) | (all_alarms == 0)
+    p, n = np.where(none, np.nan, all_hits), np.where(none, np.nan, all_alarms)
+    # Wins of each subject's positive windows over each other's negative ones: every new alarm is beaten by the hits
+    # before it, and by half of those of the same score. A draw weighs them by both counts.
+    before = np.diff(rising, axis=1, prepend=0.0) / 2.0
+    wins = (rising - before) @ np.diff(falling, axis=1, prepend=0.0).T
+    area = np.einsum("is,st,it->i", weights, wins, weights, dtype=np.float64, optimize=True)
+    # Precision counts only where a threshold brings hits.
+    hit_at = np.flatnonzero(np.diff(rising.sum(axis=0), prepend=0.0) > 0)
+    hits_there, alarms_there = (
+        np.ascontiguousarray(sums[:, hit_at].astype(weights.dtype)) for sums in (rising, falling)
+    )
+    rising, falling = rising.astype(weights.dtype), falling.astype(weights.dtype)
+    precision, best = [], []
     for part in _chunks(weights, len(ends)):
-        hits, alarms = part @ rising, part @ falling
-        all_hits, all_alarms = hits[:, -1].astype(np.float64), alarms[:, -1].astype(np.float64)
-        none = (all_hits == 0) | (all_alarms == 0)
-        p, n = np.where(none, np.nan, all_hits), np.where(none, np.nan, all_alarms)
-        new_alarms = np.diff(alarms, axis=1, prepend=0)
-        new_hits = np.diff(hits, axis=1, prepend=0)
-        # Every new alarm is beaten by the hits before it, and by half of those of the same score.
-        area = np.einsum("ij,ij->i", hits - new_hits / 2, new_alarms, dtype=np.float64)
-        precision = hits / np.maximum(hits + alarms, 1e-9)
-        kept = np.count_nonzero(alarms <= ((1.0 - SPECIFICITY) * all_alarms * (1 + 1e-6))[:, None], axis=1)
-        best = np.where(kept > 0, hits[np.arange(len(part)), np.maximum(kept - 1, 0)], 0.0)
-        found["auroc"].append(area / (p * n))
-        found["auprc"].append(np.einsum("ij,ij->i", precision, new_hits, dtype=np.float64) / p)
-        found["sensitivity_at_90"].append(best / p)
-    return {name: np.concatenate(values) for name, values in found.items()}
+        hits = part @ hits_there
+        told = np.maximum(hits + part @ alarms_there, 1e-9)
+        np.divide(hits, told, out=told)
+        told[:, 1:] *= hits[:, 1:] - hits[:, :-1]
+        told[:, 0] *= hits[:, 0]
+        precision.append(told.sum(axis=1, dtype=np.float64))
+        alarms = part @ falling
+        kept = np.count_nonzero(alarms <= ((1.0 - SPECIFICITY) * (1.0 + 1e-6)) * alarms[:, -1:], axis=1)
+        found = np.einsum("is,si->i", part, rising[:, np.maximum(kept - 1, 0)], dtype=np.float64)
+        best.append(np.where(kept > 0, found, 0.0))
+    return {
+        "auroc": area / (p * n),
+        "auprc": np.concatenate(precision) / p,
+        "sensitivity_at_90": np.concatenate(best) / p,
+    }
 
 
 def of_probabilities(scored: Scored, weights: NDArray[np.floating]) -> dict[str, FloatArray]:
@@ -176,7 +189,7 @@ def of_probabilities(scored: Scored, weights: NDArray[np.floating]) -> dict[str,
     """
     told, pain, mass = scored.pain, (scored.labels > 0).astype(np.float64), scored.balance
     order, ends = _ranked(told, falling=False)
-    sums = [_running(order, ends, scored, values, weights.dtype) for values in (mass, mass * (told - pain))]
+    sums = [_running(order, ends, scored, each).astype(weights.dtype) for each in (mass, mass * (told - pain))]
     ece = [_bin_errors(part @ sums[0], part @ sums[1]) for part in _chunks(weights, len(ends))]
     by_subject = np.bincount(scored.subject, mass * (told - pain) ** 2, minlength=scored.subjects)
     total = np.bincount(scored.subject, mass, minlength=scored.subjects)
@@ -191,19 +204,17 @@ def of_probabilities(scored: Scored, weights: NDArray[np.floating]) -> dict[str,
 
 def _edges(mass: NDArray[np.floating]) -> IntArray:
     """(15,) ends of bins of equal mass in running sums; equal probabilities stay in one bin."""
-    wanted = mass[-1] * np.arange(1, ECE_BINS + 1) / ECE_BINS
-    edges = np.searchsorted(mass, wanted * (1.0 + 1e-6), side="right")
+    wanted = mass[-1] * _SHARES
+    edges = mass.searchsorted(wanted, side="right")
     edges[-1] = len(mass)
-    return edges
+    return np.asarray(edges, dtype=np.int64)
 
 
 def _bin_errors(mass: NDArray[np.floating], excess: NDArray[np.floating]) -> FloatArray:
     """(draws,) expected calibration errors of (draws, thresholds) running sums of mass and of mass * (told - true)."""
-    errors = np.empty(len(mass))
-    for i, (own, over) in enumerate(zip(mass, excess, strict=True)):
-        at_edges = np.concatenate([[0.0], np.concatenate([[0.0], over])[_edges(own)]])
-        errors[i] = np.abs(np.diff(at_edges)).sum() / own[-1]
-    return errors
+    edges = np.stack([_edges(row) for row in mass])
+    ends = np.where(edges > 0, np.take_along_axis(excess, np.maximum(edges, 1) - 1, axis=1), 0.0)
+    return np.asarray(np.abs(np.diff(ends, axis=1, prepend=0.0)).sum(axis=1) / mass[:, -1], dtype=np.float64)
 
 
 def _recalibrated(

@@ -7,7 +7,6 @@ Figures are verified against scikit-learn, torchmetrics and SciPy in the tests; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -29,10 +28,7 @@ COMPARED: Final = "balanced_accuracy"
 
 _MISLEADING_WHEN_DRAWN: Final = frozenset({"ece"})
 
-_SUBSETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {"phasic": frozenset({"phasic", "rest"}), "tonic": frozenset({"tonic", "rest"})}
-)
-"""Groups of windows that a subset takes; the windows at rest are in each, or nothing could be told from anything."""
+SUBSETS: Final = ("all", "responders", "phasic", "tonic")
 
 NOTES: Final = (
     "Intervals (95 %) are of 1000 draws of subjects; figures of several seeds are their means.",
@@ -47,16 +43,15 @@ def subset(predictions: Predictions, name: str) -> Predictions | None:
     Args:
         predictions: Of one method and seed; unlabelled windows are dropped.
         name: `all`; `responders` (subjects known to answer to pain); `phasic`, `tonic` (windows of that group and all
-            windows at rest).
+            windows without pain, confounded ones among them, or nothing could be told from anything).
     """
     known = predictions.labels != UNLABELLED
     if name == "responders":
         mask = known & (predictions.responder == 1)
         return predictions.take(mask) if mask.any() else None
-    if name in _SUBSETS:
-        if not np.any(known & (predictions.groups == name)):
-            return None
-        return predictions.take(known & np.isin(predictions.groups, sorted(_SUBSETS[name])))
+    if name in ("phasic", "tonic"):
+        painful = known & (predictions.groups == name)
+        return predictions.take(painful | (known & (predictions.labels == 0))) if painful.any() else None
     return predictions.take(known) if known.any() else None
 
 
@@ -225,7 +220,7 @@ def summarise(
     rows: list[Row] = []
     on_all: dict[str, list[Predictions]] = {}
     for method, seeds in whole.items():
-        for name in ("all", "responders", *_SUBSETS):
+        for name in SUBSETS:
             own = [part for item in seeds if (part := subset(item, name)) is not None]
             if own:
                 rows.append(_row(method, name, own, seed=seed, draws=draws))

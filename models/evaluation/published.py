@@ -43,11 +43,11 @@ class Published:
     """Why the two are or are not to be compared; filled in by `beside`."""
 
 
-_CROSSMOD: Final = "Farmani et al. 2025 (CrossMod-Transformer)"
-_PAINATTNNET: Final = "Lu et al. 2023 (PainAttnNet)"
+_CROSSMOD: Final = "CrossMod-Transformer, 2025"
+_PAINATTNNET: Final = "PainAttnNet, 2023"
 _MULTIMODAL: Final = "m-PainAttnNet, project page and notebook"
-_BIOMOE: Final = "Gkikas et al. 2025 (Tiny-BioMoE)"
-_PAINFORMER: Final = "Gkikas et al. 2025 (PainFormer)"
+_BIOMOE: Final = "Tiny-BioMoE, 2025"
+_PAINFORMER: Final = "PainFormer, 2025"
 
 _NO_VALIDATION: Final = "learning rate and dropout were searched on the evaluated people, who had no validation part"
 _ON_VALIDATION: Final = "chosen and reported on the same official validation people"
