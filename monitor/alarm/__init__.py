@@ -14,6 +14,7 @@ from monitor.alarm.conditions import (
     SENSOR_OFF,
     STALE,
     STORE_FULL,
+    TWO_SIGNS,
     UNCERTAIN,
     UNSCORABLE,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "STARTUP_GRACE_S",
     "STORE_FULL",
     "TECHNICAL_CLEAR_S",
+    "TWO_SIGNS",
     "UNCERTAIN",
     "UNSCORABLE",
     "AlarmManager",

@@ -19,6 +19,7 @@ from monitor.types import Activation, AlarmEvent, AlarmKind, Presence, Priority
 PAIN_MODERATE: Final = "pain_moderate"
 PAIN_SEVERE: Final = "pain_severe"
 HEART_RATE: Final = "heart_rate"
+TWO_SIGNS: Final = "two_signs"
 NO_DATA: Final = "no_data"
 UNSCORABLE: Final = "unscorable"
 SENSOR_OFF: Final = "sensor_off"

@@ -10,6 +10,8 @@ a count of windows, so neither the hop nor the speed of a replay shifts an alarm
   calibrated to this subject) freezes both timers; after `freeze_s` of nothing else they are reset, a pain alarm that is
   present ends, because nobody can know whether it still holds, and where scores are lacking or not believed a technical
   alarm takes its place (A7).
+* Two signs (A17): moderate pain and the heart rate, both low, together call for a medium alarm, if the model reads no
+  signal that the heart rate is taken from: what one sensor shows twice is no second sign.
 * Latching (A11): medium physiological alarms stay until acknowledged; low and technical ones do not latch.
 * An alarm that returns soon joins the last one, counted and without a new sound (A13); one that was acknowledged, or
   came back without a sound, is heard again after `reminder_s` (A10).
@@ -43,6 +45,7 @@ from monitor.alarm.conditions import (
     SELF_CHECK_MISSED,
     STALE,
     STORE_FULL,
+    TWO_SIGNS,
     UNSCORABLE,
     Bed,
     Condition,
@@ -106,6 +109,9 @@ class AlarmManager:
             Condition(shared, HEART_RATE, kind=physiological), text=_heart_rate, quantity="Heart rate"
         )
         self._levels = (*self._pain, self._heart_rate)
+        self._two_signs = Condition(
+            shared, TWO_SIGNS, kind=physiological, priority=Priority.MEDIUM, latching=settings.latch_medium
+        )
         self._set_limits()
 
         def fault(name: str, after_s: float) -> Fault:
@@ -126,6 +132,7 @@ class AlarmManager:
                 condition.name: condition
                 for condition in (
                     *(level.condition for level in self._levels),
+                    self._two_signs,
                     *self._absence.conditions,
                     *(item.condition for item in (*self._window_faults.all, *self._reported.values())),
                 )
@@ -138,6 +145,7 @@ class AlarmManager:
         self._ticked_at: float | None = None
         self._frozen_s = 0.0
         self._rate_lost_s = 0.0
+        self._rate_from = ""
 
     @property
     def settings(self) -> AlarmSettings:
@@ -177,6 +185,7 @@ class AlarmManager:
             *self._window_faults.see(score, watched, dt, moment, silent=self._absence.silent),
             *self._follow_pain(index, score, dt, moment),
             *self._follow_comparators(watched, dt, moment),
+            *self._follow_two_signs(index, score, moment),
             *self._absence.on_window(score, dt, moment),
         ]
 
@@ -419,12 +428,16 @@ class AlarmManager:
         elif self._signals.suspended:  # what begins meanwhile must persist anew afterwards
             level.reset()
         elif (wanted := level.wants(value, dt, moment)) is not None:
-            breaks = self._signals.paused and not self._signals.covers(condition.priority)
-            if breaks:
-                text = "Alarms are heard again: a higher priority than the pause was asked for"
-                yield from self._change("audio_pause", "", moment, text, self._signals.end_pause)
             onset, text = wanted
-            yield from condition.raise_(onset, moment, text, audible=breaks)
+            yield from self._begin(condition, onset, moment, text)
+
+    def _begin(self, condition: Condition, onset: float, moment: Moment, text: str) -> Iterator[AlarmOutput]:
+        """Raise a physiological condition; a higher priority than a pause was asked for ends the pause (A9)."""
+        breaks = self._signals.paused and not self._signals.covers(condition.priority)
+        if breaks:
+            why = "Alarms are heard again: a higher priority than the pause was asked for"
+            yield from self._change("audio_pause", "", moment, why, self._signals.end_pause)
+        yield from condition.raise_(onset, moment, text, audible=breaks)
 
     def _follow_pain(self, index: PainIndex, score: Score, dt: float, moment: Moment) -> list[AlarmOutput]:
         if index.fast is not None and not index.hollow and not score.withheld:
@@ -448,20 +461,37 @@ class AlarmManager:
         """The heart rate, where it has a limit; a window without one resets what has not persisted."""
         if self._settings.heart_rate_on is None:
             return list(self._heart_rate.abandon(moment, "It has no limit any more"))
-        rates = [item.metrics["heart_rate_bpm"] for item in quality if item.usable and "heart_rate_bpm" in item.metrics]
-        rates = [rate for rate in rates if math.isfinite(rate)]
+        rates = [(item.metrics["heart_rate_bpm"], item.modality) for item in quality if item.usable and _has_rate(item)]
         if rates:
             self._rate_lost_s = 0.0
-            return list(self._take(self._heart_rate, rates[0], dt, dataclasses.replace(moment, index=None)))
+            rate, self._rate_from = rates[0]
+            return list(self._take(self._heart_rate, rate, dt, dataclasses.replace(moment, index=None)))
         self._rate_lost_s += dt
         if self._rate_lost_s <= self._settings.freeze_s:
             return []
         return list(self._heart_rate.abandon(moment, "The heart rate can no longer be told"))
 
+    def _follow_two_signs(self, index: PainIndex, score: Score, moment: Moment) -> list[AlarmOutput]:
+        """Two low alarms of different signals make a medium one, unless severe pain is one already (A17)."""
+        both = self._moderate.condition.holds and self._heart_rate.condition.holds
+        if self._two_signs.holds:
+            return [] if both else list(self._two_signs.clear(moment, "Index and heart rate are no longer both high"))
+        judged = index.fast is not None and not index.hollow and not score.withheld
+        apart = self._rate_from not in {item.modality for item in score.quality}
+        if not (both and judged and apart) or self._severe.condition.holds or self._signals.suspended:
+            return []
+        onset = max(item.last.onset for item in (self._moderate.condition, self._heart_rate.condition) if item.last)
+        text = f"Reassess pain: enter a score (index, and heart rate from {self._rate_from}, above their limits)"
+        return list(self._begin(self._two_signs, onset, moment, text))
+
     def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
         told = self._reports[name]
         causes = tuple(cause for cause in told if cause != name)  # where nothing else is known, the name stands in
         return list(fault.see(frozenset(told), dt, dataclasses.replace(moment, causes=causes)))
+
+
+def _has_rate(quality: Quality) -> bool:
+    return math.isfinite(quality.metrics.get("heart_rate_bpm", math.nan))
 
 
 def _within(length: float, allowed: float, what: str) -> float:

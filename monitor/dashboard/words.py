@@ -70,6 +70,7 @@ ALARMS: Final[Mapping[str, str]] = MappingProxyType(
         "store_full": "The session is not being recorded: free space on the disk",
         "broker_lost": "Alarms are not passed on: the broker cannot be reached",
         "self_check_missed": "A self-check was missed: check that alarms still reach you",
+        "two_signs": "Index and heart rate both above their limits: reassess pain, enter a score",
         "heart_rate": "Heart rate above its limit: look at the patient",
     }
 )

@@ -216,6 +216,73 @@ def test_the_plain_comparator_alarms_only_where_it_has_a_limit() -> None:
     assert run(heart_rate_on=125.0, heart_rate_off=115.0) == [("heart_rate", "on", 80.0), ("heart_rate", "off", 150.0)]
 
 
+# Two signs (A17) -----------------------------------------------------------------------------------------------------
+
+
+def two(
+    steps: list[tuple[Step, float]], *, rate_from: str = "ECG", reads: tuple[str, ...] = ("EDA",), **changes: float
+) -> list[AlarmEvent]:
+    """Windows of (index, heart rate); the model reads some signals, the heart rate is taken from one."""
+    alarm = manager(**({"heart_rate_on": 120.0, "heart_rate_after_s": 10.0} | changes))
+    events: list[AlarmOutput] = []
+    for k, (step_, rate) in enumerate(steps):
+        index, score = window(k, step_)
+        score = dataclasses.replace(score, quality=tuple(Quality(modality=name, usable=True) for name in reads))
+        beats = Quality(modality=rate_from, usable=True, metrics={"heart_rate_bpm": rate})
+        events += alarm.on_index(index, score, (*score.quality, beats))
+    return transitions(events)
+
+
+def test_two_low_signs_of_different_signals_make_a_medium_alarm() -> None:
+    steps: list[tuple[Step, float]] = [(60.0, 80.0)] * 30 + [(60.0, 130.0)] * 30 + [(60.0, 80.0)] * 60
+    events = [e for e in two(steps) if e.condition == "two_signs"]
+    assert brief(events) == [("two_signs", "on", 40.0), ("two_signs", "latched", 90.0)]
+    assert (events[0].priority, events[0].kind) == (Priority.MEDIUM, AlarmKind.PHYSIOLOGICAL)
+    assert events[0].onset == ORIGIN + 30.0
+    assert events[0].text.startswith("Reassess pain: enter a score")
+    assert events[0].audio is Activation.ON
+
+
+@pytest.mark.parametrize("reads", [("ECG",), ("EDA", "ECG")])
+def test_one_signal_that_shows_twice_is_no_second_sign(reads: tuple[str, ...]) -> None:
+    events = two([(60.0, 130.0)] * 120, reads=reads)
+    assert {e.condition for e in events} == {"pain_moderate", "heart_rate"}
+    assert {e.priority for e in events} == {Priority.LOW}
+    assert "two_signs" in {e.condition for e in two([(60.0, 130.0)] * 120, reads=reads, rate_from="BVP")}
+
+
+@given(st.lists(st.tuples(st.sampled_from([60.0, 10.0, GAP]), st.sampled_from([130.0, 80.0])), max_size=12))
+@settings(deadline=None)
+def test_two_signs_hold_exactly_while_both_do(phases: list[tuple[Step, float]]) -> None:
+    steps = [phase for phase in phases for _ in range(17)]
+    present: set[str] = set()
+    for event in two(steps):
+        (present.add if event.presence is Presence.ON else present.discard)(event.condition)
+        if event.condition == "two_signs" and event.presence is Presence.ON:
+            assert {"pain_moderate", "heart_rate"} <= present
+            assert steps[int(event.t_rel)][0] != GAP
+    if "two_signs" in present:
+        assert {"pain_moderate", "heart_rate"} <= present
+
+
+def test_severe_pain_needs_no_second_sign() -> None:
+    events = two([(80.0, 80.0)] * 80 + [(80.0, 130.0)] * 60)
+    assert "two_signs" not in {e.condition for e in events}
+
+
+def test_no_sign_begins_in_a_suspension_and_two_break_a_pause_for_low_ones() -> None:
+    alarm = manager(heart_rate_on=120.0, heart_rate_after_s=10.0)
+    beats = (Quality(modality="ECG", usable=True, metrics={"heart_rate_bpm": 130.0}),)
+    course(alarm, [60.0] * 20)
+    alarm.audio_pause(None, "nurse", ORIGIN + 20.0)
+    events = [event for k in range(20, 60) for event in alarm.on_index(*window(k, 60.0), beats)]
+    assert [a.after["audio"] for a in actions(events)] == ["on"]
+    assert brief([e for e in transitions(events) if e.before is not e.presence]) == [
+        ("heart_rate", "on", 30.0),
+        ("two_signs", "on", 30.0),
+    ]
+
+
 # Technical conditions (A1, A12) ---------------------------------------------------------------------------------------
 
 
