@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +37,7 @@ def evaluate(
     from models.training.workers import Workers
     from monitor.errors import MonitorError
 
-    log, out = Console(stderr=True, soft_wrap=True), Console(soft_wrap=True)
+    log, out = Console(stderr=True, soft_wrap=True), Console(width=None if sys.stdout.isatty() else 140)
     try:
         settings = load_run_settings(config)
         with Board(log) as board, Workers(settings.train.workers, board.news) as workers:

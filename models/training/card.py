@@ -114,6 +114,11 @@ _ABOUT: Final[Mapping[str, _About]] = MappingProxyType(
 )
 
 
+def describes(architecture: str) -> bool:
+    """Whether `write_card` has words for an architecture."""
+    return architecture in _ABOUT
+
+
 def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int]) -> str:
     """Markdown text of the card.
 

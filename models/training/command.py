@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,29 +39,30 @@ def train(
     """
     from rich.console import Console
 
+    from models.evaluation.command import evaluate_run
     from models.training.progress import Board
+    from models.training.run import claimed
     from models.training.settings import load_run_settings
     from monitor.errors import MonitorError
 
-    log, out = Console(stderr=True, soft_wrap=True), Console(soft_wrap=True)
+    log, out = Console(stderr=True, soft_wrap=True), Console(width=None if sys.stdout.isatty() else 140)
     try:
         settings = load_run_settings(config)
-        with Board(log) as board:
-            plan, whole = _run(settings, config, board, only, fresh, despite_oddities, check)
-        if check:
-            out.print(_planned(plan), highlight=False, markup=False)
-            return
-        out.print(f"Folds, predictions and the log are in {settings.folder}", highlight=False, markup=False)
-        if not whole:
-            out.print("Not all folds are trained, so there is no report yet.", highlight=False)
-            return
-        from models.evaluation.command import evaluate_run
+        with claimed(settings.folder), _logged(settings.folder):
+            with Board(log) as board:
+                plan, whole = _train(settings, config, board, only, fresh, despite_oddities, check)
+            if check:
+                out.print(_planned(plan), highlight=False, markup=False)
+                return
+            out.print(f"Folds, predictions and the log are in {settings.folder}", highlight=False, markup=False)
+            if not whole:
+                out.print("Not all folds are trained, so there is no report yet.", highlight=False)
+                return
+            evaluate_run(plan, out, log)
+            if settings.bundle.name:
+                from models.training.final import make_bundle
 
-        evaluate_run(plan, out, log)
-        if settings.bundle.name:
-            from models.training.final import make_bundle
-
-            out.print(make_bundle(plan), highlight=False, markup=False)
+                out.print(make_bundle(plan), highlight=False, markup=False)
     except MonitorError as error:
         log.print(str(error), markup=False, highlight=False)
         raise typer.Exit(error.exit_code) from None
@@ -71,31 +73,29 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(
+def _train(
     settings: RunSettings, config: Path, board: Board, only: str, fresh: bool, despite: bool, check: bool
 ) -> tuple[Plan, bool]:
     """Prepare and train; whether every job of the plan is done."""
     from models.training.folds import found
-    from models.training.run import claimed, prepare, to_do, write_plan
-    from models.training.run import train as train_jobs
+    from models.training.run import prepare, to_do, train_jobs, write_plan
     from models.training.workers import Workers
 
-    with claimed(settings.folder), _logged(settings.folder):
-        with Workers(settings.train.workers, board.news) as workers:
-            plan = prepare(settings, config, workers, despite_oddities=despite, watcher=board)
-            left, done = to_do(plan, only=only, fresh=fresh)
-            if check:
-                return plan, False
-            write_plan(plan)
-            if done:
-                board.say(f"{done} of {done + len(left)} jobs were done before")
-            board.begin(len(left) + done, done)
+    with Workers(settings.train.workers, board.news) as workers:
+        plan = prepare(settings, config, workers, despite_oddities=despite, watcher=board)
+        left, done = to_do(plan, only=only, fresh=fresh and not check)
+        if check:
+            return plan, False
+        write_plan(plan)
+        if done:
+            board.say(f"{done} of {done + len(left)} jobs were done before")
+        board.begin(len(left) + done, done)
 
-            def on_done(job: Job, result: Mapping[str, Any]) -> None:
-                board.finished(job.name, _in_short(result))
+        def on_done(job: Job, result: Mapping[str, Any]) -> None:
+            board.finished(job.name, _in_short(result))
 
-            train_jobs(left, workers, on_done=on_done)
-        return plan, all(found(job) is not None for job in plan.jobs)
+        train_jobs(left, workers, on_done=on_done)
+    return plan, all(found(job) is not None for job in plan.jobs)
 
 
 def _in_short(result: Mapping[str, Any]) -> str:

@@ -330,7 +330,7 @@ def to_do(plan: Plan, *, only: str = "", fresh: bool = False) -> tuple[list[Job]
     return left, len(chosen) - len(left)
 
 
-def train(
+def train_jobs(
     jobs: Sequence[Job], workers: Workers, *, on_done: Callable[[Job, Mapping[str, Any]], object] = lambda *_: None
 ) -> None:
     """Run jobs; one that fails does not stop the others.

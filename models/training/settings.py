@@ -129,6 +129,8 @@ class BundleSettings(_Table):
     """Line below the name on its card."""
     hop_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     """Between windows live."""
+    live_subjects: Annotated[int, Field(ge=1, le=200)] = 12
+    """Simulated cohort: further held-out subjects whose whole sittings are scored live for the card."""
     stored: Literal["float32", "float16"] = "float16"
     """How weights lie on disk."""
 

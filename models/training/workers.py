@@ -83,6 +83,7 @@ class Workers:
 
     def __init__(self, count: int, on_news: Callable[[News], object] = lambda _: None) -> None:
         # Inherited by the workers, whose libraries read them as they load.
+        self._before = {name: os.environ.get(name) for name in _THREADS}
         os.environ.update(dict.fromkeys(_THREADS, "1"))
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.Queue()
@@ -120,6 +121,10 @@ class Workers:
         self._queue.put(None)
         self._listener.join(timeout=10.0)
         self._queue.close()
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         if isinstance(error, BrokenProcessPool):
             raise _died() from None
 
@@ -164,6 +169,8 @@ def _begin(news: Any, stop: Any) -> None:
     root.handlers = [_Forward(news)]
     root.setLevel(logging.WARNING)
     logging.getLogger("models").setLevel(logging.INFO)
+    for told_anyway in ("models.training.loop", "models.training.fitting"):  # epochs, by `on_epoch`
+        logging.getLogger(told_anyway).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
     import torch
