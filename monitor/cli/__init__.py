@@ -11,7 +11,19 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli import alarm_reports, commands, inventory, keys, live, recordings, screen, service, sessions, shelf
+from monitor.cli import (
+    alarm_reports,
+    commands,
+    inventory,
+    keys,
+    live,
+    recordings,
+    screen,
+    service,
+    sessions,
+    shelf,
+    sound,
+)
 from monitor.errors import MonitorError
 
 EXIT_CODES: Final = """
@@ -74,6 +86,7 @@ app.command(rich_help_panel="Monitor")(live.stream)
 app.command(rich_help_panel="Look around")(inventory.streams)
 app.command(rich_help_panel="Look around")(inventory.check)
 app.command(rich_help_panel="Look around")(shelf.models)
+app.command("sound-test", rich_help_panel="Look around")(sound.sound_test)
 
 app.command(rich_help_panel="A running engine")(commands.marker)
 app.command(rich_help_panel="A running engine")(commands.nrs)

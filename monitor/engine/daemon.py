@@ -23,6 +23,7 @@ from monitor.engine.wiring import (
     lsl_outputs,
     metrics_outputs,
     mqtt_outputs,
+    sound_outputs,
     webhook_outputs,
 )
 from monitor.errors import MonitorError
@@ -91,7 +92,9 @@ def run_engine(
         for log in logs:
             log.command(bed, command, refused)
 
-    outputs = [*lsl_outputs(models), *over_mqtt, *webhooks, *metrics, *logs]
+    outputs = [
+        *lsl_outputs(models), *over_mqtt, *webhooks, *metrics, *logs, *sound_outputs(settings, clock),
+    ]  # fmt: skip
     engine = Engine(
         settings=settings,
         sources=sources,

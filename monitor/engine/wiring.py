@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from monitor.outputs.jsonlog import JsonLogOutput
     from monitor.outputs.metrics import MetricsOutput
     from monitor.outputs.mqtt import MqttOutput
+    from monitor.outputs.sound import SoundOutput
     from monitor.outputs.webhook import WebhookOutput
 
 
@@ -148,6 +149,15 @@ def log_outputs(settings: Settings, models: Models, clock: Clock) -> list[JsonLo
 
     version = importlib.metadata.version("pain-monitor")
     return [JsonLogOutput(settings=settings, bundles=models.specs, clock=clock, version=version)]
+
+
+def sound_outputs(settings: Settings, clock: Clock) -> list[SoundOutput]:
+    """What sounds alarms on this machine; empty where that is not enabled."""
+    if not settings.sound.enabled:
+        return []
+    from monitor.outputs.sound import SoundOutput
+
+    return [SoundOutput(settings=settings.sound, clock=clock)]
 
 
 def session_writers(*, state: Path, bundles: Mapping[str, Sequence[StoredBundle]]) -> WriterFactory:

@@ -17,7 +17,7 @@ from monitor.sources.synthetic import SyntheticPatient, synthetic_recording
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
-    *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session", "keys"),
+    *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session", "keys", "sound-test"),
     *("audio-pause", "suspend", "resume", "limits", "alarms", "simulate-alarms"),
     *("marker", "nrs", "acknowledge", "recalibrate", "export", "run", "dashboard", "install-service"),
 }

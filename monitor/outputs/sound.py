@@ -1,0 +1,333 @@
+"""Alarms that are heard on this machine. docs/sound.md.
+
+When they may be heard (paused, acknowledged, suspended, a reminder) is for the alarm manager to say, with every
+transition; here is only what it sounds like and when the next burst is due. What is not shown is not heard. Without a
+device, or without the library, that is said once and alarms go on in silence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+import numpy as np
+
+from monitor.clock import Clock
+from monitor.config import SoundSettings
+from monitor.outputs.tones import PATTERNS, RATE_HZ, Pattern, burst, pattern_of
+from monitor.types import Activation, AlarmEvent, AlarmKind, Event, Float32Array, Presence, Priority
+
+_LOGGER = logging.getLogger(__name__)
+
+_RETRY_S: Final = 60.0
+_URGENCY: Final = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
+
+
+class SoundError(Exception):
+    """Nothing can be heard; says why and what to do."""
+
+
+class Player(Protocol):
+    """Makes samples heard. Used by one thread at a time."""
+
+    def open(self) -> None:
+        """See whether it can.
+
+        Raises:
+            SoundError: If not.
+        """
+        ...
+
+    def play(self, samples: Float32Array) -> None:
+        """Begin to play (n,) samples at `RATE_HZ`, and return at once; what still plays is cut off.
+
+        Raises:
+            SoundError: If it cannot.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Fall silent now."""
+        ...
+
+    def close(self) -> None:
+        """Release the device. May be called twice."""
+        ...
+
+
+class DevicePlayer:
+    """A sound device of this machine, through PortAudio.
+
+    Args:
+        device: Name, part of it, or number; empty for the system's own choice.
+    """
+
+    def __init__(self, device: str = "") -> None:
+        self._device: str | int | None = int(device) if device.isdecimal() else device or None
+        self._library: Any = None
+
+    def open(self) -> None:
+        """See `Player`."""
+        try:
+            # Only where it is used: it loads PortAudio.
+            sounddevice: Any = importlib.import_module("sounddevice")
+        except ImportError:
+            raise SoundError("sounddevice is not installed (pip install 'pain-monitor[sound]')") from None
+        except OSError as error:
+            raise SoundError(f"{error} (Debian and Ubuntu: apt install libportaudio2)") from None
+        try:
+            sounddevice.check_output_settings(device=self._device, channels=1, dtype="float32", samplerate=RATE_HZ)
+        except (sounddevice.PortAudioError, ValueError) as error:
+            wanted = "no device" if self._device is None else f"no device '{self._device}'"
+            raise SoundError(f"{wanted} ({error})") from None
+        self._library = sounddevice
+
+    def play(self, samples: Float32Array) -> None:
+        """See `Player`."""
+        if self._library is None:
+            self.open()
+        try:
+            self._library.play(samples, RATE_HZ, device=self._device)
+        except (self._library.PortAudioError, ValueError) as error:
+            raise SoundError(f"the device failed ({error})") from None
+
+    def stop(self) -> None:
+        """See `Player`."""
+        if self._library is not None:
+            self._library.stop()
+
+    def close(self) -> None:
+        """See `Player`."""
+        self.stop()
+        self._library = None
+
+
+class WavePlayer:
+    """A file that takes every burst one after the other, 16 bits, mono, each followed by a second of silence.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: wave.Wave_write | None = None
+        self._raw: IO[bytes] | None = None
+
+    def open(self) -> None:
+        """See `Player`."""
+        if self._file is not None:
+            return
+        try:
+            self._raw = self._path.open("wb")
+        except OSError as error:
+            raise SoundError(f"{self._path} cannot be written ({error.strerror})") from None
+        self._file = wave.open(self._raw, "wb")  # noqa: SIM115 - it stays open until `close`
+        self._file.setnchannels(1)
+        self._file.setsampwidth(2)
+        self._file.setframerate(RATE_HZ)
+
+    def play(self, samples: Float32Array) -> None:
+        """See `Player`."""
+        self.open()
+        assert self._file is not None
+        self._file.writeframes(np.round(samples * 32_767.0).astype("<i2").tobytes())
+        self._file.writeframes(bytes(2 * RATE_HZ))
+
+    def stop(self) -> None:
+        """Nothing plays in a file."""
+
+    def close(self) -> None:
+        """See `Player`."""
+        file, self._file = self._file, None
+        if file is not None and self._raw is not None:
+            file.close()
+            self._raw.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sounding:
+    rank: tuple[int, bool]
+    """Urgency, and at the same one the patient before the technical."""
+    pattern: Pattern
+
+
+class Bursts:
+    """Which burst is due when, of all beds together. Pure; times are of any one clock."""
+
+    def __init__(self) -> None:
+        self._sounding: dict[tuple[str, str], _Sounding] = {}
+        self._once: list[_Sounding] = []
+        self._next_at = 0.0
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """Pattern of the most urgent alarm that is to be heard now; None where none is."""
+        first = min(self._sounding.values(), key=lambda item: item.rank, default=None)
+        return first.pattern if first is not None else None
+
+    def take(self, event: AlarmEvent, now: float) -> bool:
+        """Take in a transition.
+
+        Args:
+            event: The transition.
+            now: When it came.
+
+        Returns:
+            Whether what sounds now must fall silent.
+        """
+        key, before = (event.bed, event.condition), self.pattern
+        heard = (
+            event.presence is not Presence.OFF
+            and event.audio is Activation.ON
+            and event.visual is Activation.ON  # never sound alone
+        )
+        item = _Sounding(
+            (_URGENCY.index(event.priority), event.kind is AlarmKind.TECHNICAL), pattern_of(event.kind, event.priority)
+        )
+        if heard and event.reminder:
+            self._once.append(item)
+            self._sounding.pop(key, None)
+        elif heard:
+            if self._sounding.get(key) != item:
+                self._sounding[key] = item
+                if self.pattern is item.pattern:  # it is new and as urgent as any
+                    self._next_at = now
+        else:
+            self._sounding.pop(key, None)
+        if before is not None and self.pattern is not before:
+            self._next_at = now
+            return True
+        return False
+
+    def due(self, now: float) -> Pattern | None:
+        """The burst that is to begin now, if any; each is given out once."""
+        pattern = self.pattern
+        once, self._once = self._once, []
+        if pattern is not None and now >= self._next_at:  # says at least as much as a reminder would
+            self._next_at = now + pattern.every_s
+            return pattern
+        if pattern is None and once:
+            return min(once, key=lambda item: item.rank).pattern
+        return None
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until a burst is due; None where none is."""
+        if self._once:
+            return 0.0
+        return max(0.0, self._next_at - now) if self._sounding else None
+
+
+class SoundOutput:
+    """An `Output` and a `Route` (see monitor/outputs/base.py) for all beds.
+
+    Args:
+        settings: Device and volume.
+        clock: The engine's clock.
+        player: What makes it heard; None for the device of the settings.
+    """
+
+    def __init__(self, *, settings: SoundSettings, clock: Clock, player: Player | None = None) -> None:
+        self.name = "sound"
+        self.bed = ""
+        self._clock = clock
+        self._player = player or DevicePlayer(settings.device)
+        self._samples = {pattern.name: burst(pattern, settings.volume) for pattern in PATTERNS}
+        self._changed = threading.Condition()
+        self._bursts = Bursts()
+        self._silence = False
+        self._ending = False
+        self._thread: threading.Thread | None = None
+        self._problem = ""
+        self._tried_at = -_RETRY_S
+
+    @property
+    def waiting(self) -> int:
+        """Nothing waits: what was not heard in its time is not heard later."""
+        return 0
+
+    def problem(self) -> str:
+        """Why nothing can be heard; empty where it can."""
+        return self._problem
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:  # noqa: ARG002 - see `Route`
+        """Whether there is a device; without a sound. That somebody hears it, no program can tell."""
+        if not self._problem:
+            return ""
+        with self._changed:
+            self._try()
+        return self._problem
+
+    def open(self) -> None:
+        """Start; where nothing can be heard, that is logged once."""
+        self.close()
+        self._ending = False
+        with self._changed:
+            self._try()
+        self._thread = threading.Thread(target=self._run, name="output-sound-bursts", daemon=True)
+        self._thread.start()
+
+    def publish(self, bed: str, events: Sequence[Event]) -> None:  # noqa: ARG002 - every event names its bed
+        """Sound what begins, and fall silent with what may no longer be heard."""
+        with self._changed:
+            for event in events:
+                if isinstance(event, AlarmEvent):
+                    self._silence |= self._bursts.take(event, self._clock.now())
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Fall silent. May be called twice."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        self._player.close()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._ending:
+                if self._silence:
+                    self._silence = False
+                    self._player.stop()
+                pattern = self._bursts.due(self._clock.now())
+                if pattern is not None:
+                    self._play(pattern)
+                    continue
+                self._changed.wait(self._bursts.wait_s(self._clock.now()))
+
+    def _play(self, pattern: Pattern) -> None:
+        if self._problem:
+            if self._clock.now() - self._tried_at < _RETRY_S:
+                return
+            self._try()
+            if self._problem:
+                return
+        try:
+            self._player.play(self._samples[pattern.name])
+        except SoundError as error:
+            self._failed(error)
+
+    def _try(self) -> None:
+        self._tried_at = self._clock.now()
+        try:
+            self._player.open()
+        except SoundError as error:
+            self._failed(error)
+        else:
+            if self._problem:
+                _LOGGER.warning("alarms are heard again")
+            self._problem = ""
+
+    def _failed(self, error: SoundError) -> None:
+        problem = f"audio off: {error}"
+        if problem != self._problem:
+            _LOGGER.error("%s; alarms are shown and sent, and not heard here", problem)
+        self._problem = problem
