@@ -366,8 +366,11 @@ class Engine:
         if now > self._last_tick:
             self._last_tick = now
             for bed in self._beds.values():
-                bed.report(STORE_FULL, present=bool(self._recorder.status(bed.name)["problem"]))
-                for condition, causes in self._selfcheck.causes(bed.name).items():
+                full = bool(self._recorder.status(bed.name)["problem"])
+                bed.report(STORE_FULL, present=full)
+                for condition, routes in self._selfcheck.causes(bed.name).items():
+                    # One cause, one alarm: a disk that is full is reported already.
+                    causes = [route for route in routes if not full or route != f"session-{bed.name}"]
                     bed.report(condition, present=bool(causes), causes=causes)
                 bed.tick(now)
 
@@ -419,6 +422,7 @@ class Engine:
         for name, event in said.items():
             self._publish(name, [event])
             self._recorder.log(name, None, [event])
+        self._recorder.hurry()
         for name, event in said.items():  # may wait for the pipeline, where that hangs in what screens are told
             self._broadcast.log(name, None, [event])
         end = time.monotonic() + LAST_WORDS_S

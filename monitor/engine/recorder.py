@@ -25,6 +25,8 @@ from monitor.types import AlarmEvent, CalibrationEvent, Chunk, Command, Event, P
 _LOGGER = logging.getLogger(__name__)
 
 _TOUCH_S: Final = 5.0
+_IDLE_S: Final = 1.0
+"""What is pending is committed when nothing has come for so long: the next thing may never come."""
 _BATCH: Final = 512
 
 
@@ -42,6 +44,7 @@ class Writer(Protocol):
     def tick(self, now: float) -> None: ...  # noqa: D102
     def events(self, events: Sequence[Event], *, external: bool = False) -> None: ...  # noqa: D102
     def gap(self, *, start: float, end: float, records: int, samples: int, reason: str) -> None: ...  # noqa: D102
+    def flush(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -106,6 +109,7 @@ class Recorder:
         self._paused = False
         self._missing: dict[str, _Gap] = {}
         self._stopping = False
+        self._urgent = False
         self._sessions: dict[str, _Session] = {}
         self._touched = 0.0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -153,11 +157,17 @@ class Recorder:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def hurry(self) -> None:
+        """Commit what has come so far; `waiting` is 0 once that is done. Never waits."""
+        with self._condition:
+            self._urgent = True
+            self._condition.notify_all()
+
     @property
     def waiting(self) -> int:
         """Records that wait for the disk."""
         with self._condition:
-            return len(self._queue)
+            return len(self._queue) + self._urgent
 
     def status(self, bed: str) -> dict[str, Any]:
         """How the recording of a bed stands, in plain values."""
@@ -201,25 +211,34 @@ class Recorder:
     # -- store thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while batch := self._take():
+        while (batch := self._take()) is not None:
             for entry in batch:
                 bed = entry.bed.name if isinstance(entry, SessionStart) else entry.bed
-                try:
-                    self._write(bed, entry)
-                except Exception as error:  # a dead store must not end scoring; the bed goes on unrecorded
-                    _LOGGER.exception("bed %s: recording failed and stays off until the next session", bed)
-                    self._abandon(bed, f"{type(error).__name__}: {error}")
+                self._guarded(bed, lambda bed=bed, entry=entry: self._write(bed, entry))  # type: ignore[misc]
+            if not batch:
+                for bed, session in list(self._sessions.items()):
+                    if session.writer is not None:
+                        self._guarded(bed, session.writer.flush)
+                with self._condition:
+                    self._urgent = self._urgent and bool(self._queue)
             self._touch()
         for bed in list(self._sessions):
             self._close(bed)
 
-    def _take(self) -> list[_Entry]:
-        """The next entries, in order; none when the recorder is to end."""
+    def _guarded(self, bed: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # a dead store must not end scoring; the bed goes on unrecorded
+            _LOGGER.exception("bed %s: recording failed and stays off until the next session", bed)
+            self._abandon(bed, f"{type(error).__name__}: {error}")
+
+    def _take(self) -> list[_Entry] | None:
+        """The next entries, in order; none when nothing has come for a while; None when the recorder is to end."""
         with self._condition:
-            while not self._queue:
-                if self._stopping:
-                    return []
-                self._condition.wait()
+            if not self._queue and not self._stopping and not self._urgent:
+                self._condition.wait(_IDLE_S)
+            if not self._queue and self._stopping:
+                return None
             return [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
 
     def _write(self, bed: str, entry: _Entry) -> None:

@@ -92,7 +92,7 @@ class Receiver:
                     receiver.end.wait(60.0)
                     return
                 if receiver.mode == "ok":
-                    if body.get("kind") == "probe":
+                    if body.get("type") == "probe":
                         receiver.probes += 1
                     else:
                         receiver.taken.append(body)
@@ -247,19 +247,18 @@ def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: War
     ward.scores_on()
     ward.pain(0.0)
     ward.until(lambda: ward.standing()["pain_severe"]["presence"] == "latched")
-    time.sleep(max(0.0, AWAY_S - (time.monotonic() - gone)))
     assert not ward.over_webhook()
-    assert ward.last("pain_severe") == ""
-
-    ward.broker.start()
-    ward.receiver.end.set()
     ward.receiver.mode = "ok"
+    ward.receiver.end.set()
+    time.sleep(max(0.0, AWAY_S - (time.monotonic() - gone)))
+    assert ward.last("pain_severe") == ""
+    ward.broker.start()
     ward.until(lambda: ward.last("pain_severe") == "latched", 60.0)
     ward.until(lambda: "broker_lost" not in ward.standing(), 60.0)
     ward.control.request("acknowledge", {"condition": "pain_severe"})
     ward.until(lambda: ward.last("pain_severe") == "off" and ward.last("broker_lost") == "off")
 
-    ward.process.rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # to every write to a file it is a disk that is full
+    ward.process.rlimit(psutil.RLIMIT_FSIZE, (4096, -1))  # to every write to a file it is a disk that is full
     ward.pain(1.0)
     ward.until(lambda: ward.last("store_full") == "on")
     ward.until(lambda: ward.last("pain_severe") == "on")
