@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.evaluation.recordings_replay import Course, Segment
 from models.evaluation.resampling import mean_with_interval
-from monitor.scoring.comparators import ScrCounter
+from monitor.scoring.comparators import SPAN_S, ScrCounter
 from monitor.scoring.index import FAST_S
 from monitor.sources.base import Signal
 
@@ -31,7 +31,8 @@ LEAST_WINDOWS: Final = 3
 """Fewer than these in a stretch tell nothing of it."""
 SHUFFLES: Final = 2000
 INDEX: Final = "index"
-MEASURES: Final = (INDEX, "EDA level (uS)", "SCR rate (1/min)", "heart rate (1/min)")
+SCR_RATE: Final = "SCR rate (1/min)"
+MEASURES: Final = (INDEX, "EDA level (uS)", SCR_RATE, "heart rate (1/min)")
 NOTICE: Final = "Arousal, never pain: nobody here is in pain, and stress is another thing"
 
 
@@ -54,7 +55,7 @@ def arousal_of(courses: Sequence[Course], *, seed: int, shuffles: int = SHUFFLES
         for before, block, after in _triples(course.segments):
             for name in MEASURES:
                 found = [
-                    _mean(course, series[name], *span)
+                    _mean(course, series[name], *span, reach_s=SPAN_S if name == SCR_RATE else FAST_S)
                     for span in (
                         (block.start_s, block.end_s),
                         (max(before.start_s, before.end_s - NEAREST_S), before.end_s),
@@ -114,9 +115,9 @@ def _triples(segments: Sequence[Segment]) -> list[tuple[Segment, Segment, Segmen
     ]
 
 
-def _mean(course: Course, values: FloatArray, start_s: float, end_s: float) -> float:
-    """Mean over the windows that lie in a stretch, the reach of the fast index included; NaN for too few."""
-    since = max(start_s, course.calibrated_at) + course.length_s + FAST_S
+def _mean(course: Course, values: FloatArray, start_s: float, end_s: float, *, reach_s: float) -> float:
+    """Mean over the windows that lie in a stretch with all that they look back on; NaN for too few."""
+    since = max(start_s, course.calibrated_at) + course.length_s + reach_s
     inside = values[(course.t > since) & (course.t <= end_s)]
     inside = inside[np.isfinite(inside)]
     return float(inside.mean()) if len(inside) >= LEAST_WINDOWS else float("nan")

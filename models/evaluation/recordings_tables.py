@@ -26,8 +26,8 @@ def show_recordings(report: Mapping[str, Any], console: Console) -> None:
 
 def _rests(report: Mapping[str, Any]) -> Table:
     table = Table(title=f"At rest, a window every {report['hop_s']:g} s, limit {report['alarm_limit']:g}")
-    table.add_column("recordings")
-    for name in ("n", "hours", "scored", "over the limit", "index: median (quartiles)", "alarms", "an hour (95 %)"):
+    table.add_column("recordings", no_wrap=True)
+    for name in ("n", "hours", "scored", "over", "index (quartiles)", "alarms", "an hour (95 %)"):
         table.add_column(name, justify="right")
     for name, row in (*report["groups"].items(), ("all", report["all"])):
         table.add_row(
@@ -38,11 +38,11 @@ def _rests(report: Mapping[str, Any]) -> Table:
             _share(row["over_limit_share"]),
             "-"
             if row["index_median"] is None
-            else f"{row['index_median']:.0f} ({row['index_iqr'][0]:.0f} to {row['index_iqr'][1]:.0f})",
+            else f"{row['index_median']:.0f} ({row['index_iqr'][0]:.0f}-{row['index_iqr'][1]:.0f})",
             str(row["alarms"]),
             "-"
             if row["alarms_per_hour"] is None
-            else "{:.2f} ({:.2f} to {:.2f})".format(row["alarms_per_hour"], *row["alarms_per_hour_interval"]),
+            else "{:.1f} ({:.1f}-{:.1f})".format(row["alarms_per_hour"], *row["alarms_per_hour_interval"]),
         )
     return table
 

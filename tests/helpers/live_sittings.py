@@ -76,7 +76,9 @@ class RisingRunner:
         self.asked += 1
         first = next(iter(inputs.values())).ravel()
         rise = self.gain * float(first.max() - first[0])
-        return RawScore(logits=np.array([1.0, rise, 2 * rise - 1.0], dtype=np.float32), features=np.zeros(1, np.float32))
+        return RawScore(
+            logits=np.array([1.0, rise, 2 * rise - 1.0], dtype=np.float32), features=np.zeros(1, np.float32)
+        )
 
     def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
         return {}

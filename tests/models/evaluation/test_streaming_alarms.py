@@ -72,7 +72,9 @@ def test_a_laxer_rate_never_finds_less():
         high = [(a + int(rng.integers(20)), b + 10) for a, b in bouts if rng.random() < 0.8]
         high += [(int(t), int(t) + int(rng.integers(10, 60))) for t in rng.integers(0, 1700, 3)]
         items.append(sitting(high, bouts, subject=str(i)))
-    curve = alarm_curve(items, score="index", seed=1, limits=[50.0], delays_s=[5, 15, 30, 60], rates_per_hour=[0.5, 5, 50])
+    curve = alarm_curve(
+        items, score="index", seed=1, limits=[50.0], delays_s=[5, 15, 30, 60], rates_per_hour=[0.5, 5, 50]
+    )
     found = [0.0 if p is None else p.sensitivity.value for p in curve.at_rates.values()]
     assert found == sorted(found)
     assert found[-1] > 0.5

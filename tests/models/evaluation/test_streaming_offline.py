@@ -103,7 +103,9 @@ def test_a_window_that_only_one_path_scores_is_a_bug_but_for_what_came_late(eda)
 
     lines = tuple(replace(line, samples=np.where(line.stamps > 150.0, 0.0, line.samples)) for line in run.lines)
     with pytest.raises(LiveDifferenceError, match="offline it is left out"):
-        require_equal(replace(run, lines=tuple(replace(x, samples=x.samples.astype(np.float32)) for x in lines)), spec, runner)
+        require_equal(
+            replace(run, lines=tuple(replace(x, samples=x.samples.astype(np.float32)) for x in lines)), spec, runner
+        )
 
 
 def test_a_runner_that_changes_its_mind_is_found(eda):
