@@ -72,7 +72,7 @@ class RisingRunner:
         self.gain = gain
         self.asked = 0
 
-    def score(self, bundle: str, inputs: Mapping[str, Float32Array]) -> RawScore:
+    def score(self, bundle: str, inputs: Mapping[str, Float32Array]) -> RawScore:  # noqa: ARG002
         self.asked += 1
         first = next(iter(inputs.values())).ravel()
         rise = self.gain * float(first.max() - first[0])
@@ -80,5 +80,5 @@ class RisingRunner:
             logits=np.array([1.0, rise, 2 * rise - 1.0], dtype=np.float32), features=np.zeros(1, np.float32)
         )
 
-    def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:
+    def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:  # noqa: ARG002
         return {}

@@ -101,7 +101,8 @@ def test_plain_measures_go_the_same_way_as_the_model(run):
         resting = [i for i, s in found if s.t_end <= run.calibrated_at]
         assert all(index.hollow or index.fast is None for index in resting), name  # no alarm while calibrating
         values = np.array([s.index for _, s in found if s.index is not None])
-        assert values.min() >= 0 and values.max() <= 100, name
+        assert values.min() >= 0, name
+        assert values.max() <= 100, name
     assert set(plain_steps(live_run(live_sitting(1), live_spec(), RisingRunner(), seed=5), live_spec())) == {SCR_RATE}
 
 
