@@ -8,12 +8,15 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import ConfigError, MappingError, Problem
 from monitor.types import many_channels, parse_modality
+
+VoteRule: TypeAlias = Literal["first", "any", "majority", "weighted"]
+"""How several bundles of a bed decide together; see `monitor.scoring.vote`."""
 
 LONGEST_WINDOW_S: Final = 10.0
 """What a buffer must hold at least beside what it waits for; a bundle with a longer window gets a longer buffer."""
@@ -119,6 +122,11 @@ class BedSettings(_Settings):
     """Subject code; never a person's name."""
     bundles: Annotated[tuple[str, ...], Field(min_length=1)] = ("crossmod-eda-ecg",)
     """Model bundles in order of preference: names of shipped ones, or folders."""
+    vote: VoteRule = "first"
+    """first: the most preferred usable bundle alone. Else all score, and pain alarms rest on their indices: any (the
+    greatest), majority (the median) or weighted (the mean)."""
+    vote_weights: tuple[Annotated[float, Field(gt=0, le=100)], ...] = ()
+    """For weighted, one a bundle in their order; left out, all count alike."""
     hop_s: Annotated[float, Field(ge=0.25, le=60, multiple_of=0.25)] = 1.0
     """A window is scored every so many seconds; a multiple of 0.25."""
     allowed_lateness_s: Annotated[float, Field(ge=0.0, le=60)] = 2.0
@@ -421,6 +429,13 @@ def _bed_contradictions(bed: BedSettings, key: str) -> list[Problem]:
         modalities.setdefault(modality, position)
     if len(set(bed.bundles)) != len(bed.bundles):
         problems.append(Problem(f"{key}.bundles", "a bundle is listed twice"))
+    if bed.vote != "first" and len(bed.bundles) < 2:
+        problems.append(Problem(f"{key}.vote", "there is one bundle, which cannot vote", 'vote = "first"'))
+    if bed.vote_weights and bed.vote != "weighted":
+        problems.append(Problem(f"{key}.vote_weights", f'vote is "{bed.vote}" and has no weights', "drop them"))
+    elif bed.vote_weights and len(bed.vote_weights) != len(bed.bundles):
+        what = f"{len(bed.vote_weights)} weights for {len(bed.bundles)} bundles"
+        problems.append(Problem(f"{key}.vote_weights", what, "one a bundle, in their order"))
     if bed.buffer_s < bed.allowed_lateness_s + LONGEST_WINDOW_S + 2 * bed.hop_s:
         problems.append(
             Problem(

@@ -72,6 +72,11 @@ class IndexView(_Frame):
     fast_withheld: str
     slow_withheld: str
     hollow: bool
+    vote: str = ""
+    """Rule of the vote that pain alarms rest on: any, majority, weighted; empty where there is none."""
+    voted: float | None = None
+    votes: dict[str, float | None] = {}
+    """With a vote, the fast index of every bundle by name; None where it did not vote."""
 
 
 class QualityView(_Frame):
@@ -138,6 +143,8 @@ class SignalsView(_Frame):
     pain_left_s: float = 0.0
     reason: str = ""
     """Why they are suspended."""
+    delegates: tuple[str, ...] = ()
+    """Clients that signal alarms in this monitor's place; while there are any it makes no sound itself."""
 
 
 class StreamView(_Frame):

@@ -6,6 +6,7 @@ ordered log; the same log gives the same events, bit for bit, on the same machin
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import uuid
@@ -23,6 +24,7 @@ from monitor.preprocess import StreamBuffer
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
 from monitor.scoring.scorer import Runner, pain_evidence, probabilities, uncertainty
+from monitor.scoring.vote import voted
 from monitor.types import (
     STAMP_TICK,
     AlarmEvent,
@@ -31,6 +33,7 @@ from monitor.types import (
     Event,
     Float32Array,
     Marker,
+    PainIndex,
     Provenance,
     Reason,
     Score,
@@ -76,6 +79,9 @@ class Pipeline:
         self._calibration = Calibration(bed=bed.name, needed_s=bed.calibration_s, drift_above=bed.drift_above)
         self._chooser = BundleChooser(count=len(bundles), hop_s=bed.hop_s)
         self._index = IndexTracker(hop_s=bed.hop_s)
+        names = [spec.name for spec in bundles]
+        self._voters = {} if bed.vote == "first" else {name: IndexTracker(hop_s=bed.hop_s) for name in names}
+        self._weights = dict(zip(names, bed.vote_weights, strict=False))
         self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
         self._assessment: Assessment | None = None
         self._window: Window | None = None
@@ -342,7 +348,8 @@ class Pipeline:
         if any(self._calibration.baseline(key) is None for key in self._available_keys()):
             return False
         active = self._chooser.active
-        if active is None or any(waiting[: active + 1]):
+        # Where all vote, all are waited for: who votes must not depend on how samples were grouped into chunks.
+        if active is None or any(waiting if self._voters else waiting[: active + 1]):
             return False
         return not assessment.inputs(active, self._calibration).reasons
 
@@ -375,14 +382,32 @@ class Pipeline:
         prepared = [assessment.inputs(position, self._calibration) for position in range(len(self._plans))]
         chosen = self._chooser.choose([not item.reasons for item in prepared])
         position = self._position() if chosen is None else chosen
-        score = self._score(k, t_rel, position, prepared[position])
+        score = self._score(k, t_rel, position, prepared[position], shown=True)
         index = self._index.update(score)
+        scored = [] if score.absent else [self._plans[position]]
+        if self._voters:
+            scores = [
+                score if other == position else self._score(k, t_rel, other, item, shown=False)
+                for other, item in enumerate(prepared)
+            ]
+            index = self._vote(index, scores)
+            scored = [plan for plan, item in zip(self._plans, scores, strict=True) if not item.absent]
         events.extend((score, index))
         watched = {item.modality: item for inputs in reversed(prepared) for item in inputs.quality}
         events.extend(self._alarm.on_index(index, score, tuple(watched.values())))
-        self._calibrate(assessment, t_rel, self._plans[position] if not score.absent else None, events)
+        self._calibrate(assessment, t_rel, scored, events)
 
-    def _score(self, k: int, t_rel: float, position: int, item: WindowInputs) -> Score:
+    def _vote(self, index: PainIndex, scores: Sequence[Score]) -> PainIndex:
+        """Add what the bundles say together to the index of the one that is shown."""
+        votes: dict[str, float | None] = {}
+        for score in scores:
+            own = self._voters[score.bundle].update(score)
+            votes[score.bundle] = None if score.withheld or own.hollow else own.fast
+        given = {name: value for name, value in votes.items() if value is not None}
+        total = voted(self.bed.vote, given, self._weights)
+        return dataclasses.replace(index, vote=self.bed.vote, voted=total, votes=votes)
+
+    def _score(self, k: int, t_rel: float, position: int, item: WindowInputs, *, shown: bool) -> Score:
         plan = self._plans[position]
         spec = plan.spec
         absent = item.reasons
@@ -402,7 +427,7 @@ class Pipeline:
             except Exception:  # noqa: BLE001
                 _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
                 absent, logits, probability, distance = (str(Reason.MODEL_FAULT),), None, None, None
-        if not absent:
+        if shown and not absent:
             self._window = Window(
                 bed=self.bed.name,
                 bundle=spec.name,
@@ -438,7 +463,9 @@ class Pipeline:
             drift=self._calibration.drift(plan.keys),
         )
 
-    def _calibrate(self, assessment: Assessment, t_rel: float, scored: BundlePlan | None, events: list[Event]) -> None:
+    def _calibrate(
+        self, assessment: Assessment, t_rel: float, scored: Sequence[BundlePlan], events: list[Event]
+    ) -> None:
         """Add the newest hop of every valid input to the bed's baseline, or hold it against the one that there is.
 
         Only what was scored is held against it: of the other bundles' streams, which are not waited for, it would
@@ -449,8 +476,8 @@ class Pipeline:
             if self._calibration.wants(key, t_rel):
                 self._calibration.add(key, points, seconds=self.bed.hop_s)
                 changed = True
-            elif scored is not None and key in scored.scales:
-                scale, hop = scored.scales[key], self.bed.hop_s
+            elif (scale := next((plan.scales[key] for plan in scored if key in plan.scales), None)) is not None:
+                hop = self.bed.hop_s
                 changed |= self._calibration.compare(key, points, seconds=hop, t_rel=t_rel, scale=scale)
         if changed:
             events.append(self._calibration.event(self._plan_keys(), assessment.t_end))

@@ -292,6 +292,17 @@ class PainIndex:
     slow_withheld: str
     hollow: bool
     """Drawn hollow, and pain alarms off: not calibrated to this subject."""
+    vote: str = ""
+    """Rule of the vote of several bundles (`monitor.scoring.vote`) that alarms rest on; empty where there is none."""
+    voted: float | None = None
+    """What it came to; None where nobody could vote, or there is none."""
+    votes: Mapping[str, float | None] = field(default_factory=dict)
+    """With a vote, the fast index of every bundle by name; None where it did not vote on this window."""
+
+    @property
+    def judged(self) -> float | None:
+        """What pain alarms are held against: the vote where there is one, else the fast mean unless it is hollow."""
+        return self.voted if self.vote else None if self.hollow else self.fast
 
 
 ALARM_RULES: Final = "3"

@@ -176,7 +176,7 @@ class AlarmManager:
             t=index.t_end,
             t_rel=index.t_rel,
             bundle=index.bundle,
-            index=index.fast,
+            index=index.voted if index.vote else index.fast,
             causes=tuple(score.withheld),
             scored=not score.withheld,
         )
@@ -440,15 +440,17 @@ class AlarmManager:
         yield from condition.raise_(onset, moment, text, audible=breaks)
 
     def _follow_pain(self, index: PainIndex, score: Score, dt: float, moment: Moment) -> list[AlarmOutput]:
-        if index.fast is not None and not index.hollow and not score.withheld:
+        value = index.judged
+        if value is not None and (index.vote or not score.withheld):  # who does not believe its window does not vote
             self._frozen_s = 0.0
-            fast = index.fast
-            return [event for level in self._pain for event in self._take(level, fast, dt, moment)]
+            return [event for level in self._pain for event in self._take(level, value, dt, moment)]
         self._frozen_s += dt
         engaged = [level for level in self._pain if level.engaged]
         if self._frozen_s <= self._settings.freeze_s or not engaged:
             return []
         why = ", ".join(score.withheld) or index.fast_withheld or Reason.NOT_CALIBRATED.value
+        if index.vote and index.fast is not None and not score.withheld:
+            why = "nobody votes"
         said = f"Pain can no longer be judged ({why})"
         events: list[AlarmOutput] = [event for level in engaged for event in level.abandon(moment, said)]
         if score.absent and not self._absence.is_quiet(score):
@@ -476,7 +478,7 @@ class AlarmManager:
         both = self._moderate.condition.holds and self._heart_rate.condition.holds
         if self._two_signs.holds:
             return [] if both else list(self._two_signs.clear(moment, "Index and heart rate are no longer both high"))
-        judged = index.fast is not None and not index.hollow and not score.withheld
+        judged = index.judged is not None and (index.vote or not score.withheld)
         apart = self._rate_from not in {item.modality for item in score.quality}
         if not (both and judged and apart) or self._severe.condition.holds or self._signals.suspended:
             return []

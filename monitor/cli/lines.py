@@ -139,7 +139,12 @@ class ScoreLines:
         score, state.score = state.score, None
         if score is None:
             return []
-        parts = [_said(score, state.index), *map(_quality, score.quality), _calibration(score, state.calibration)]
+        parts = [
+            _said(score, state.index),
+            _votes(state.index),
+            *map(_quality, score.quality),
+            _calibration(score, state.calibration),
+        ]
         if state.alarms:
             parts.append("ALARM " + ", ".join(sorted(state.alarms)))
         line = self._head(bed, score.t_end, score.t_rel) + "  ".join(part for part in parts if part)
@@ -160,6 +165,14 @@ def _said(score: Score, index: PainIndex | None) -> str:
     if score.index is None:  # what this bundle tells is no pain, or not fit to be called so
         return f"no index  {score.classes[best]:<8} ({shares})"
     return f"index {_mean(index, 'fast')} fast {_mean(index, 'slow')} slow  {score.classes[best]:<8} ({shares})"
+
+
+def _votes(index: PainIndex | None) -> str:
+    """`any 52 (eda-ecg 47, eda-bvp 52)`; empty where there is no vote."""
+    if index is None or not index.vote:
+        return ""
+    said = ", ".join(f"{name} {'--' if value is None else f'{value:.0f}'}" for name, value in index.votes.items())
+    return f"{index.vote} {'--' if index.voted is None else f'{index.voted:.0f}'} ({said})"
 
 
 def _mean(index: PainIndex | None, which: str) -> str:
@@ -263,6 +276,8 @@ def _object(score: Score, state: _Bed, about: Mapping[str, str]) -> dict[str, An
         "absent": list(score.absent),
         "uncertain": list(score.uncertain),
         "hollow": None if index is None else index.hollow,
+        "voted": None if index is None else index.voted,
+        "votes": {} if index is None else dict(index.votes),
         "quality": {
             quality.modality: "ok" if quality.usable else "+".join(quality.reasons) or "unusable"
             for quality in score.quality

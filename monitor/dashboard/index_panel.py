@@ -76,7 +76,8 @@ class IndexPanel(Panel):
             self.slow.show_text(f"no index: {reading.reason}", theme.WARN)
         else:
             slow = "---" if reading.slow is None else f"{reading.slow:.0f}"
-            self.slow.show_text(f"mean of 10 s   ·   of 120 s: {slow}", theme.DIM)
+            votes = model.votes()
+            self.slow.show_text(votes or f"mean of 10 s   ·   of 120 s: {slow}", theme.DIM)
         said = reading.reason or "the last one is too old"
         self.reason.show_text(said if model.uncertain and model.connected else f"No score, because {said}")
         self._lower.setCurrentIndex(0 if shown is not None else 1)

@@ -199,6 +199,14 @@ class DashboardModel:
             trend=None if value is None else self._slope(),
         )
 
+    def votes(self) -> str:
+        """Every bundle's index by name, and what they come to, on which pain alarms rest; empty without a vote."""
+        index = self.bed.index if self.bed is not None else None
+        if index is None or not index.vote:
+            return ""
+        said = "  ".join(f"{name} {_figure(value)}" for name, value in index.votes.items())
+        return f"alarms: {index.vote} {_figure(index.voted)}   ·   {said}"
+
     def alarm(self) -> AlarmReading:
         """The alarm line: the most urgent alarm first, others in turn (clinical.md D5)."""
         if self.frame is not None and not self.connected:
@@ -315,12 +323,18 @@ def pauses(bed: BedState | None) -> str:
         said.append(f"Pain alarms suspended{why} {_countdown(signals.pain_left_s)}")
     if signals.audio != "on":
         said.append(f"Sound paused {_countdown(signals.audio_left_s)}")
+    if signals.delegates:
+        said.append(f"Sound by {', '.join(signals.delegates)}")
     return " · ".join(said)
 
 
 def _countdown(seconds: float) -> str:
     whole = math.ceil(seconds)
     return f"{whole // 60}:{whole % 60:02d}"
+
+
+def _figure(value: float | None) -> str:
+    return "--" if value is None else f"{value:.0f}"
 
 
 def _number(value: float | None) -> float:
@@ -338,7 +352,7 @@ def _alarm_text(alarm: AlarmView, bed: BedState) -> str:
     limit = {"pain_severe": bed.limits.severe_on, "pain_moderate": bed.limits.moderate_on}.get(alarm.condition)
     title = words.ALARMS.get(alarm.condition)
     if limit is not None and title is not None:
-        value = bed.index.fast if bed.index is not None else None
+        value = (bed.index.voted if bed.index.vote else bed.index.fast) if bed.index is not None else None
         if alarm.presence == "latched":
             said = f"{title} was shown: reassess pain, enter a score"
         elif value is None:

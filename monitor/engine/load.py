@@ -84,8 +84,8 @@ def overloads(beds: Sequence[BedSettings], seconds: Mapping[str, float]) -> list
                 problems.append(Problem(f"bed[{number}].hop_s", what, f"hop_s = {needed:g} or more"))
     if problems:
         return problems
-    # Any of a bed's bundles may have to score: the slowest counts.
-    shares = [max(seconds[name] for name in bed.bundles) / bed.hop_s for bed in beds]
+    # Any of a bed's bundles may have to score: the slowest counts, and where they vote all of them.
+    shares = [(max if bed.vote == "first" else sum)(seconds[name] for name in bed.bundles) / bed.hop_s for bed in beds]
     total = sum(shares)
     if total <= SHARE + 1e-9:
         return []

@@ -266,6 +266,9 @@ class BedSnapshot:
                 fast_withheld=index.fast_withheld,
                 slow_withheld=index.slow_withheld,
                 hollow=index.hollow,
+                vote=index.vote,
+                voted=index.voted,
+                votes=dict(index.votes),
             ),
             quality=()
             if score is None
@@ -428,4 +431,5 @@ def _signals_view(signals: Mapping[str, Any], now: float) -> SignalsView:
         pain="on" if pain is None else "paused",
         pain_left_s=0.0 if pain is None else max(0.0, pain - now),
         reason=str(signals.get("reason", "")),
+        delegates=tuple(map(str, signals.get("delegates", ()))),
     )

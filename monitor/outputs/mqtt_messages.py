@@ -48,6 +48,9 @@ def score_message(
         "fast_withheld": index.fast_withheld if index else "",
         "slow_withheld": index.slow_withheld if index else "",
         "hollow": index.hollow if index else True,
+        "vote": {"rule": index.vote, "index": index.voted, "votes": dict(index.votes)}
+        if index and index.vote
+        else None,
         "calibration": score.calibration,
         "calibration_state": score.calibration_state.value,
     }

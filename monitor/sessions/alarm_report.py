@@ -150,7 +150,7 @@ def _coverage(reader: SessionReader, indices: Sequence[PainIndex]) -> Coverage:
         windows += count
         reasons[str(skipped.reason)] += count
     judged = sum(
-        index.fast is not None and not index.hollow and (index.epoch, index.k) not in absent for index in indices
+        index.judged is not None and bool(index.vote or (index.epoch, index.k) not in absent) for index in indices
     )
     return Coverage(windows=windows, scored=scored, judged=judged, reasons=dict(reasons.most_common()))
 

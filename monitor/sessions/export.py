@@ -157,7 +157,7 @@ class _CsvExport:
         columns = (
             *("t_rel", "utc", "epoch", "k", "bundle", "calibration", "absent", "uncertain", "distance"),
             *(f"p_{name}" for name in classes),
-            *("index", "index_fast", "index_slow", "fast_withheld", "slow_withheld", "hollow"),
+            *("index", "index_fast", "index_slow", "fast_withheld", "slow_withheld", "hollow", "index_voted"),
             *("provenance", "window_hash"),
         )
         self._table("scores.csv", columns, self._score_rows(classes))
@@ -172,6 +172,7 @@ class _CsvExport:
                 score.index,
                 *((index.fast, index.slow) if index else (None, None)),
                 *((index.fast_withheld, index.slow_withheld, int(index.hollow)) if index else ("", "", None)),
+                index.voted if index else None,
                 *(str(score.provenance), score.window_hash),
             )
 
@@ -242,6 +243,7 @@ class _CsvExport:
             "    one. p_*: class probabilities. index*: 0-100, an evidence scale and not a probability of pain; empty",
             "    where withheld, for the reason beside it. hollow 1: not calibrated to this subject. `uncertain`:",
             "    why a score is not believed; it is no part of the index. distance: of its features from training.",
+            "    index_voted: what several bundles came to together, where the alarms rested on a vote.",
             "alarms.csv: every transition of every alarm condition; onset in seconds from the origin.",
             "events.csv: gaps, losses, late samples, clock faults, calibration, spans that could not be recorded.",
             "markers.csv: what people entered; nrs: a reported score from 0 to 10.",
