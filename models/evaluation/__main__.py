@@ -30,12 +30,15 @@ def streaming(
     most: Annotated[int, typer.Option(min=1, help="At most so many sittings.")] = 1000,
     classes: Annotated[str, typer.Option(help="Class of the model by label of the data, e.g. 0=0,4=1.")] = "",
     paper: Annotated[str, typer.Option(help="A bundle trained for the scaling of the articles.")] = "",
+    quiet: Annotated[
+        int, typer.Option(min=0, help="Simulated: so many further half hours with little pain, for the alarms.")
+    ] = 0,
     hop: Annotated[float, typer.Option(min=0.25, help="Seconds between windows.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of pieces, drawn rests and intervals.")] = 20,
     out: Annotated[Path | None, _JSON] = None,
 ) -> None:
     """Run held-out sittings through the monitor's pipeline: equal scores, losses on the way to the bedside, alarms."""
-    _told(lambda: _streaming(bundle, config, part, subject or [], most, classes, paper, hop, seed, out))
+    _told(lambda: _streaming(bundle, config, part, subject or [], most, classes, paper, quiet, hop, seed, out))
 
 
 @app.command()
@@ -76,6 +79,7 @@ def _streaming(
     most: int,
     classes: str,
     paper: str,
+    quiet: int,
     hop: float,
     seed: int,
     out: Path | None,
@@ -86,14 +90,19 @@ def _streaming(
     from models.data.protocols import SILENCE_IS_REST
     from models.data.settings import load_data_settings
     from models.evaluation.streaming import stream_evaluation
+    from models.evaluation.streaming_quiet import quiet_sittings
     from models.evaluation.streaming_tables import show_streaming
     from monitor.bundle import load_bundle
+    from monitor.errors import MonitorError
     from monitor.scoring.session import OnnxRunner
 
     loaded = load_bundle(name)
     other = load_bundle(paper) if paper else None
     data = open_data(load_data_settings(config))
     data.require("live-stream")
+    if quiet and data.kind != "simulated":
+        raise MonitorError("--quiet generates simulated people, the data are recorded", todo="Leave --quiet out")
+    inputs = loaded.spec.inputs
     console = Console(stderr=True)
     result = stream_evaluation(
         OnnxRunner([loaded]),
@@ -104,6 +113,9 @@ def _streaming(
         silence_is_rest=data.kind in SILENCE_IS_REST,
         hop_s=hop,
         paper=None if other is None else (OnnxRunner([other]), other.spec),
+        alarm_sittings=quiet_sittings(
+            quiet, [item.modality for item in inputs], least_hz={item.modality: item.min_rate_hz for item in inputs}
+        ),
         on_sitting=lambda key: console.print(key, style="dim", highlight=False),
     )
     _write(out, result.as_json())

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from models.base import PainOutput
 from models.evaluation.__main__ import app
 from models.evaluation.streaming import stream_evaluation
+from models.evaluation.streaming_quiet import quiet_sittings
 from models.evaluation.streaming_tables import show_streaming
 from monitor.errors import SourceError
 from tests.helpers.live_sittings import RisingRunner, live_sitting, live_spec
@@ -87,6 +89,19 @@ def test_sittings_for_alarms_alone_are_in_no_loss():
     )
     assert len(found.losses.subjects) == 1
     assert found.alarms["index"].sittings == 2
+
+
+def test_quiet_sittings_hold_little_pain_and_are_always_the_same():
+    first, second = quiet_sittings(2, ["EDA"], seconds=1200.0)
+    again = next(quiet_sittings(1, ["EDA"], seconds=1200.0))
+    np.testing.assert_array_equal(first.stretches[0].tracks["eda"].samples, again.stretches[0].tracks["eda"].samples)
+    assert first.subject != second.subject
+    for sitting in (first, second):
+        assert sitting.facts["first_stimulus_s"] >= 150.0
+        painful = sum(trial.seconds for trial in sitting.trials)
+        assert 0.02 < painful / 1200.0 < 0.2
+        assert all(trial.start_s + trial.seconds <= 1200.0 for trial in sitting.trials)
+    np.testing.assert_array_less(0.0, first.stretches[0].tracks["eda"].samples)
 
 
 class TinyModel(torch.nn.Module):
