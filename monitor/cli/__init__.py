@@ -23,6 +23,7 @@ from monitor.cli import (
     sessions,
     shelf,
     sound,
+    status,
 )
 from monitor.errors import MonitorError
 
@@ -88,6 +89,7 @@ app.command(rich_help_panel="Look around")(inventory.check)
 app.command(rich_help_panel="Look around")(shelf.models)
 app.command("sound-test", rich_help_panel="Look around")(sound.sound_test)
 
+app.command(rich_help_panel="A running engine")(status.status)
 app.command(rich_help_panel="A running engine")(commands.marker)
 app.command(rich_help_panel="A running engine")(commands.nrs)
 app.command(rich_help_panel="A running engine")(commands.acknowledge)
