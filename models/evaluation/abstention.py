@@ -105,7 +105,8 @@ class Abstention:
 def normalised_entropies(probabilities: FloatArray) -> FloatArray:
     """(n,) entropies as a share of the greatest, 0..1, of (n, classes) probabilities."""
     p = np.clip(probabilities, 1e-300, 1.0)
-    return np.clip(-(p * np.log(p)).sum(axis=1) / np.log(probabilities.shape[1]), 0.0, 1.0)
+    shares = -(p * np.log(p)).sum(axis=1) / np.log(probabilities.shape[1])
+    return np.asarray(np.clip(shares, 0.0, 1.0))
 
 
 def fit_abstention(
@@ -140,7 +141,7 @@ def fit_abstention(
     if train.features.shape[1] != calibration.features.shape[1]:
         raise ValueError(f"{train.features.shape[1]} and {calibration.features.shape[1]} features are not of one model")
     entropies = normalised_entropies(softmax(calibration.logits, temperature))
-    entropy_above = float(f"{np.clip(np.quantile(entropies, quantile, method='higher'), 1e-6, 1.0):.6g}")
+    entropy_above = min(_rounded_up(float(np.quantile(entropies, quantile, method="higher"))), 1.0)
     space = _space(train.features, train_labels, components) if train.features.shape[1] else None
     empty = np.zeros((0, 0), np.float32)
     arrays = space if space is not None else (empty, np.zeros(0, np.float32), empty, empty)
@@ -156,7 +157,13 @@ def fit_abstention(
     limit = np.quantile(fitted.distances(calibration.features), quantile, method="higher")
     if not np.isfinite(limit):
         raise ValueError("features of calibration windows are not finite")
-    return replace(fitted, distance_above=float(f"{max(limit, 1e-6):.6g}"))
+    return replace(fitted, distance_above=_rounded_up(float(limit)))
+
+
+def _rounded_up(limit: float) -> float:
+    """Six digits and above 0; never below the limit, or windows that lie on it would be refused."""
+    short = float(f"{max(limit, 1e-6):.6g}")
+    return short if short >= limit else float(f"{limit * (1.0 + 1e-5):.6g}")
 
 
 def _space(

@@ -97,7 +97,7 @@ def responses_a_second(x: FloatArray, rate_hz: float) -> FloatArray:
         counter = ScrCounter(rate_hz=rate_hz)
         counter.add(window.astype(np.float32), 0.0)
         counts.append(counter.counted)
-    return np.array(counts, dtype=np.float64) * rate_hz / x.shape[1]
+    return np.asarray(np.array(counts, dtype=np.float64) * rate_hz / x.shape[1])
 
 
 # -- features ----------------------------------------------------------------------------------------------------------

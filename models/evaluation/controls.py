@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from models.data.base import UNLABELLED, IntArray, WindowSet, join
 from models.data.canary import permuted
 from models.data.guards import Divided, LeakError, Learnt, Parts, divide
-from models.data.traced import TracedSet
+from models.data.traced import NO_STATISTIC, TracedSet, join_traced
 
 if TYPE_CHECKING:
     from models.training.recipe import Fitted, Recipe, Task
@@ -84,31 +84,48 @@ def against_chance(
     Returns:
         With the 99.9 % interval of all permutations, ends included.
     """
-    order = np.argsort(subjects, kind="stable")
-    labels, told = np.asarray(labels)[order], np.asarray(told)[order]
-    weight = 1.0 / np.bincount(labels, minlength=int(labels.max()) + 1).clip(1)
-    present = len(np.unique(labels))
-
-    def score(of: IntArray) -> FloatArray:
-        return np.asarray(((of == told) * weight[of]).sum(axis=-1) / present, dtype=np.float64)
-
-    bounds = np.flatnonzero(np.append(True, subjects[order][1:] != subjects[order][:-1]))
-    groups = np.split(np.arange(len(labels)), bounds[1:])
+    people, who = np.unique(subjects, return_inverse=True)
+    kinds, labels = np.unique(labels, return_inverse=True)
+    # What was told of no window, or is true of none, can be right nowhere.
+    told = np.where(np.isin(told, kinds), np.searchsorted(kinds, told), len(kinds))
+    table = np.zeros((len(people), len(kinds) + 1, len(kinds)), dtype=np.int64)
+    np.add.at(table, (who, told, labels), 1)
+    share = 1.0 / (np.bincount(labels) * len(kinds))
     rng = np.random.Generator(np.random.PCG64([seed, len(labels)]))
-    rows = max(1, _AT_ONCE // len(labels))
-    drawn = []
-    for start in range(0, draws, rows):
-        count = min(rows, draws - start)
-        shuffled = np.empty((count, len(labels)), dtype=np.int64)
-        for own in groups:
-            shuffled[:, own] = rng.permuted(np.tile(labels[own], (count, 1)), axis=1)
-        drawn.append(score(shuffled))
+    rows = max(1, _AT_ONCE // (len(people) * len(kinds)))
+    counts = [min(rows, draws - start) for start in range(0, draws, rows)]
+    every = np.concatenate([_permuted_hits(table, count, rng) @ share for count in counts])
     tail = (1.0 - WITHIN) / 2
-    every = np.concatenate(drawn)
     low = np.quantile(every, tail, method="lower")
     high = np.quantile(every, 1.0 - tail, method="higher")
+    value = float(np.einsum("scc->c", table[:, : len(kinds)]) @ share)
     # Sums of the same numbers in another order differ in their last digits.
-    return Chance(value=float(score(labels)), low=float(low) - 1e-9, high=float(high) + 1e-9)
+    return Chance(value=value, low=float(low) - 1e-9, high=float(high) + 1e-9)
+
+
+def _permuted_hits(table: IntArray, draws: int, rng: np.random.Generator) -> IntArray:
+    """(draws, classes) windows told right by class, all subjects together, when labels are permuted within each.
+
+    Tables with the margins of a subject's own, drawn cell by cell from their hypergeometric distributions: the same as
+    permuting every label, without touching a window.
+
+    Args:
+        table: (subjects, told, true) counts.
+        draws: How many.
+        rng: Their source.
+    """
+    left = np.tile(table.sum(axis=1), (draws, 1, 1))
+    hits = np.zeros((draws, table.shape[2]), dtype=np.int64)
+    for told, sizes in enumerate(table.sum(axis=2).T):
+        wanted = np.tile(sizes, (draws, 1))
+        for true in range(table.shape[2]):
+            others = left[..., true + 1 :].sum(axis=-1)
+            taken = rng.hypergeometric(left[..., true], others, wanted)
+            left[..., true] -= taken
+            wanted -= taken
+            if told == true:
+                hits[:, true] = taken.sum(axis=1)
+    return hits
 
 
 # -- canary ------------------------------------------------------------------------------------------------------------
@@ -186,22 +203,16 @@ def refused_leaks(traced: TracedSet, split: Divided) -> dict[str, str]:
 
 def _with_copy(traced: TracedSet, copied: TracedSet, name: str) -> TracedSet:
     """The set with one subject's windows once more, under another name."""
-    windows = join([traced.windows, replace(copied.windows, subjects=np.full(len(copied), name))])
-    # Who has no hash of his samples gets one, or there would be nothing to find him by.
-    digest = np.where(copied.digests == "", "made for the control", copied.digests)
+    # Who has no hash of their samples gets one, or there would be nothing to find them by.
+    made = "made for the control"
     own = np.isin(traced.windows.subjects, np.unique(copied.windows.subjects)) & (traced.digests == "")
-    digests = np.where(own, "made for the control", traced.digests)
-    return replace(
-        traced,
-        windows=windows,
-        digests=np.concatenate([digests, digest]),
-        statistic=np.concatenate([traced.statistic, np.full(len(copied), -1)]),
-        recordings=np.concatenate([traced.recordings, copied.recordings]),
-        **{
-            field: np.concatenate([getattr(traced, field), getattr(copied, field)])
-            for field in ("start_s", "stop_s", "seconds")
-        },
+    again = replace(
+        copied,
+        windows=replace(copied.windows, subjects=np.full(len(copied), name)),
+        digests=np.where(copied.digests == "", made, copied.digests),
+        statistic=np.full(len(copied), NO_STATISTIC),
     )
+    return join_traced([replace(traced, digests=np.where(own, made, traced.digests)), again])
 
 
 def leak_shown(

@@ -45,7 +45,7 @@ class Scored:
     @property
     def classes(self) -> int:
         """How many."""
-        return self.probabilities.shape[1]
+        return int(self.probabilities.shape[1])
 
     @property
     def pain(self) -> FloatArray:

@@ -130,6 +130,26 @@ def test_chance_of_two_balanced_classes_is_the_binomial_s() -> None:
     assert not against_chance(labels, labels, np.full(1000, "s"), seed=1).inside
 
 
+def test_chance_is_that_of_permuted_labels() -> None:
+    """Three classes, of which subjects have different shares, and one that is told but never true."""
+    rng = np.random.default_rng(1)
+    subjects = np.repeat(["a", "b", "c", "d"], 15)
+    labels = np.concatenate(
+        [rng.choice(3, 15, p=p) for p in ([0.6, 0.2, 0.2], [0.1, 0.8, 0.1], [1, 0, 0], [0, 0.5, 0.5])]
+    )
+    told = np.where(rng.random(60) < 0.5, labels, rng.integers(0, 4, 60))
+    found = against_chance(labels.astype(np.int64), told, subjects, seed=1)
+    shuffled = np.tile(labels, (8000, 1))
+    for subject in np.unique(subjects):
+        own = subjects == subject
+        shuffled[:, own] = rng.permuted(shuffled[:, own], axis=1)
+    hits = (shuffled == told)[:, :, None] & (shuffled[:, :, None] == np.arange(3))
+    drawn = (hits.sum(axis=1) / np.bincount(labels)).mean(axis=1)
+    assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.0005, 0.9995]).tolist(), abs=0.025)
+    right = [(told[labels == c] == c).mean() for c in range(3)]
+    assert found.value == pytest.approx(np.mean(right))
+
+
 def test_chance_keeps_what_subjects_have() -> None:
     """Somebody who has one class only cannot be at fault: permuting changes nothing."""
     labels = np.repeat([0, 1], 20).astype(np.int64)

@@ -143,3 +143,12 @@ def test_a_method_without_features_is_limited_by_entropy_alone(tmp_path: Path) -
     assert fitted.refused(told).mean() < 0.01
     with pytest.raises(ValueError, match="no feature space"):
         fitted.write(tmp_path / FEATURES_NPZ)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_window_like_every_calibration_window_is_believed(seed: int) -> None:
+    """A method that counts has few different answers: limits that were rounded down would refuse them all."""
+    rng = np.random.default_rng(seed)
+    train, labels = featured(200, dimensions=3, seed=seed)
+    same = Told(logits=np.tile(rng.normal(size=3), (50, 1)), features=np.tile(rng.normal(size=3), (50, 1)))
+    assert not fit_abstention(train, labels, same, temperature=1.7).refused(same).any()
