@@ -237,6 +237,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning asks torch's trees by a name that torch has given up.
             warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            # What is frozen is meant to be; the rest is set to training at the start of each epoch.
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
             # "auto" decides above; whoever writes "cpu" means it.
             warnings.filterwarnings("ignore", message="GPU available but not used")
             yield

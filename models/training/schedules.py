@@ -132,7 +132,7 @@ def _paper() -> dict[str, Plan]:
         label_smoothing=(0.0, 0.1),
         dropout=(0.0, 0.5),
     )
-    # Blur, TrivialAugment and AugMix change colours and shapes, which here are the data; two cut-outs stay.
+    # Blur, TrivialAugment and AugMix change colours and shapes, which here are the data; one cut-out of 32 x 32 stays.
     plans["tiny-biomoe"] = Plan(stages={"model": gkikas}, augmentation={"image_mask": 32 / 224})
     plans["tiny-biomoe-frozen"] = Plan(
         stages={"model": _unstopped(200, learning_rate=1e-4, warm_up=10, cool_down=10, **_FROZEN)},
@@ -198,6 +198,8 @@ STAGES: Final = ("fcn", "alstm", "block", "fusion", "model")
 
 _NUMBERS: Final = tuple(item.name for item in fields(FitSettings) if item.name not in ("seed", "ordinal", "device"))
 _PAIRS: Final = ("label_smoothing", "dropout")
+_WHOLE: Final = ("epochs", "milestone", "batch", "patience", "judged_batch", "warm_up", "cool_down")
+_REAL: Final = ("learning_rate", "gradient_norm", "weight_decay", "limit_s")
 _OTHERS: Final = (
     "device", "class_weights", "augment", "arguments", "images", "fusion", "head", "published", "setting", "tune",
     "tune_folds",
@@ -254,10 +256,10 @@ def plan_of(recipe: str, schedule: str, options: Mapping[str, object], *, ordina
                 value = value.get(stage)
             if value is None or (name == "epochs" and value == 0):
                 continue
-            given[name] = _pair(value) if name in _PAIRS else value
+            given[name] = _pair(name, value) if name in _PAIRS else value
         try:
             stages[stage] = _changed(settings, given, str(options.get("device", "auto")), ordinal)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             problems.append(Problem(stage, str(error)))
     arguments = {**plan.arguments, **_table(options, "arguments", problems)}
     arguments |= {name: options[name] for name in ("fusion", "head") if name in options}
@@ -272,29 +274,31 @@ def plan_of(recipe: str, schedule: str, options: Mapping[str, object], *, ordina
     )
 
 
-def _pair(value: object) -> tuple[float, float]:
+def _pair(name: str, value: object) -> tuple[float, float]:
     if isinstance(value, int | float):
         return float(value), float(value)
     if isinstance(value, list | tuple) and len(value) == 2:
         return float(value[0]), float(value[1])
-    raise ConfigError(where="train.options", problems=[Problem("dropout", f"{value!r} is neither one number nor two")])
+    raise ConfigError(where="train.options", problems=[Problem(name, f"{value!r} is neither one number nor two")])
 
 
 def _changed(settings: FitSettings, given: Mapping[str, Any], device: str, ordinal: bool) -> FitSettings:
     changed = dict(given)
     for name, value in given.items():
-        if not isinstance(value, int | float | str | tuple):
-            raise TypeError(f"{name} is {value!r}, which is no number")
+        if name in _WHOLE and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ValueError(f"{name} is {value!r}, which is no whole number")
+        if name in _REAL and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{name} is {value!r}, which is no number")
+        if name == "bfloat16" and not isinstance(value, bool):
+            raise ValueError(f"bfloat16 is {value!r}, neither true nor false")
     if "epochs" in given:
-        if given["epochs"] != int(given["epochs"]):
-            raise ValueError(f"{given['epochs']} epochs are no whole number")
-        share = int(given["epochs"]) / settings.epochs
+        share = given["epochs"] / settings.epochs
         if settings.milestone is not None:
             changed.setdefault("milestone", max(1, round(settings.milestone * share)))
         for name in ("warm_up", "cool_down"):
             changed.setdefault(name, int(getattr(settings, name) * min(1.0, share)))
         if settings.patience >= settings.epochs:
-            changed.setdefault("patience", int(given["epochs"]))
+            changed.setdefault("patience", max(1, given["epochs"]))
     return replace(settings, device=device, ordinal=ordinal, **changed)
 
 
