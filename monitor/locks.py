@@ -83,7 +83,7 @@ class BedLock:
             BusyError: If another engine has it; says which process.
         """
         run_dir(self._path.parent.parent)
-        file = self._path.open("a+", encoding="utf-8")
+        file = open(self._path, "a+", encoding="utf-8", opener=_private)  # noqa: SIM115 - held until `release`
         try:
             # `holder` takes the lock for an instant to see whether it is free.
             for _ in range(_RETRIES):
@@ -127,6 +127,10 @@ def holder(*, state: Path, bed: str) -> int | None:
         return None
     with file:
         return None if _try_lock(file) else (_note(path) or 0)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _path(state: Path, bed: str) -> Path:
