@@ -24,6 +24,7 @@ from monitor.engine.faults import REBUILT, ended, failure, restated
 from monitor.errors import EngineError
 from monitor.sessions.rows import Input, StreamOpened, Tick, plain
 from monitor.types import (
+    AlarmAction,
     AlarmEvent,
     CalibrationEvent,
     Chunk,
@@ -146,6 +147,7 @@ class Bed:
         self._index: PainIndex | None = None
         self._alarms: dict[str, AlarmEvent] = {}
         self._fault: AlarmEvent | None = None
+        self._signals: Mapping[str, Any] = {}
         self._preferred = ""
         self._limits: dict[str, float] = {}
         self._reported: dict[str, tuple[str, ...]] = {}
@@ -298,6 +300,14 @@ class Bed:
             f" continues {continues}" if continues else "",
         )
         session = self._session
+        if self._signals.get("delegates"):  # a new pipeline begins with its own sound on, and must say so
+            text, signals = "Alarms are heard here again: the session is a new one", self._signals
+            after = {**signals, "location": "local", "delegates": []}
+            self.note(
+                AlarmAction(
+                    bed=self.name, t=at, t_rel=0.0, action="delegate", actor="", before=signals, after=after, text=text
+                )
+            )
         if self._fault is not None:
             self.note(self._fault)
             self._fault = restated(self._fault, at, 0.0)  # said again only by a session that follows this one
@@ -409,6 +419,8 @@ class Bed:
                     self._index = event
                 case CalibrationEvent():
                     self._calibration = event
+                case AlarmAction() if "location" in event.after:
+                    self._signals = event.after
                 case AlarmEvent() if step is not None:  # else it is the fault, which is no pipeline's
                     if event.presence is Presence.OFF:
                         self._alarms.pop(event.condition, None)

@@ -31,9 +31,12 @@ class Check:
 
 
 def output_checks(outputs: Sequence[Output]) -> list[Check]:
-    """Outputs that can prove their route: an echo of the broker, a 2xx of the webhook, an outlet that is found."""
+    """Outputs that can prove their route: an echo of the broker, a 2xx of the webhook, a device that plays.
+
+    Only one of a single bed has another end that can be lost; what serves all of them is of this machine.
+    """
     return [
-        Check(name=output.name, bed=output.bed, probe=output.probe, problem=output.problem)
+        Check(name=output.name, bed=output.bed, probe=output.probe, problem=output.problem if output.bed else str)
         for output in outputs
         if isinstance(output, Route)
     ]

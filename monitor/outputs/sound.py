@@ -21,7 +21,7 @@ import numpy as np
 from monitor.clock import Clock
 from monitor.config import SoundSettings
 from monitor.outputs.tones import PATTERNS, RATE_HZ, Pattern, burst, pattern_of
-from monitor.types import Activation, AlarmEvent, AlarmKind, Event, Float32Array, Presence, Priority
+from monitor.types import Activation, AlarmAction, AlarmEvent, AlarmKind, Event, Float32Array, Presence, Priority
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -164,13 +164,33 @@ class Bursts:
     def __init__(self) -> None:
         self._sounding: dict[tuple[str, str], _Sounding] = {}
         self._once: list[_Sounding] = []
+        self._elsewhere: set[str] = set()
         self._next_at = 0.0
 
     @property
     def pattern(self) -> Pattern | None:
         """Pattern of the most urgent alarm that is to be heard now; None where none is."""
-        first = min(self._sounding.values(), key=lambda item: item.rank, default=None)
+        here = [item for (bed, _), item in self._sounding.items() if bed not in self._elsewhere]
+        first = min(here, key=lambda item: item.rank, default=None)
         return first.pattern if first is not None else None
+
+    def delegate(self, bed: str, now: float, *, elsewhere: bool) -> bool:
+        """Take in who signals the alarms of a bed: somebody else, who has confirmed it, or this machine (A15).
+
+        Args:
+            bed: Name of the bed.
+            now: When it was said.
+            elsewhere: Nothing is to be heard of this bed here.
+
+        Returns:
+            Whether what sounds now must fall silent.
+        """
+        before = self.pattern
+        (self._elsewhere.add if elsewhere else self._elsewhere.discard)(bed)
+        if self.pattern is before:
+            return False
+        self._next_at = now
+        return before is not None
 
     def take(self, event: AlarmEvent, now: float) -> bool:
         """Take in a transition.
@@ -192,7 +212,8 @@ class Bursts:
             (_URGENCY.index(event.priority), event.kind is AlarmKind.TECHNICAL), pattern_of(event.kind, event.priority)
         )
         if heard and event.reminder:
-            self._once.append(item)
+            if event.bed not in self._elsewhere:
+                self._once.append(item)
             self._sounding.pop(key, None)
         elif heard:
             if self._sounding.get(key) != item:
@@ -221,7 +242,7 @@ class Bursts:
         """Seconds until a burst is due; None where none is."""
         if self._once:
             return 0.0
-        return max(0.0, self._next_at - now) if self._sounding else None
+        return max(0.0, self._next_at - now) if self.pattern is not None else None
 
 
 class SoundOutput:
@@ -279,6 +300,9 @@ class SoundOutput:
             for event in events:
                 if isinstance(event, AlarmEvent):
                     self._silence |= self._bursts.take(event, self._clock.now())
+                elif isinstance(event, AlarmAction) and "location" in event.after:
+                    elsewhere = event.after["location"] == "remote"
+                    self._silence |= self._bursts.delegate(event.bed, self._clock.now(), elsewhere=elsewhere)
             self._changed.notify()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from monitor.alarm import AlarmManager
 from monitor.alarm.manager import AlarmOutput
-from monitor.config import AlarmSettings
+from monitor.clock import ManualClock
+from monitor.config import AlarmSettings, SoundSettings
+from monitor.outputs.sound import SoundOutput
 from monitor.sessions.rows import plain
-from monitor.types import AlarmAction, AlarmEvent, Presence
+from monitor.types import AlarmAction, AlarmEvent, Float32Array, Presence
 
 TICK_S = 0.25
 LIMIT_S = AlarmSettings().delegation_s
@@ -141,3 +144,38 @@ def test_a_latched_alarm_that_is_restored_waits_for_an_acknowledgement() -> None
     assert (standing.presence, standing.index) == (Presence.LATCHED, 80.0)
     (gone,) = after.acknowledge("pain_severe", "nurse", 500.0)
     assert (gone.presence, gone.event_id) == (Presence.OFF, str(uuid.UUID(int=9)))
+
+
+def test_nothing_is_heard_here_while_somebody_else_signals_and_all_of_it_when_they_fall_silent() -> None:
+    alarm, clock = manager(), ManualClock(0.0)
+    output = SoundOutput(settings=SoundSettings(), clock=clock, player=Played())
+    output.publish("bed1", alarm.technical("broker_lost", present=True, at=0.0, causes=["mqtt"]))
+    assert output._bursts.pattern is not None
+    output.publish("bed1", alarm.delegate(None, "desk", 1.0))
+    assert output._bursts.pattern is None
+    assert output._bursts.wait_s(1.0) is None
+    output.publish("bed2", [other_bed()])  # nobody has taken over that one
+    assert output._bursts.pattern is not None
+    output.publish("bed2", [dataclasses.replace(other_bed(), presence=Presence.OFF)])
+    assert output._bursts.pattern is None
+    clock.set(20.0)
+    output.publish("bed1", tick(alarm, 20.0))  # no word of the desk
+    assert output._bursts.due(20.0) is not None
+
+
+class Played:
+    """A player that plays nothing."""
+
+    def open(self) -> None: ...
+
+    def play(self, samples: Float32Array) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def other_bed() -> AlarmEvent:
+    (event,) = manager().technical("store_full", present=True, at=0.0)
+    assert isinstance(event, AlarmEvent)
+    return dataclasses.replace(event, bed="bed2")

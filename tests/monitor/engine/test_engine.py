@@ -561,6 +561,17 @@ def test_limits_and_reports_outlive_a_crash_and_limits_end_with_the_subject(bund
     ]
 
 
+def test_a_pipeline_that_is_built_anew_makes_its_own_sound_again_and_says_so(bundle: Path) -> None:
+    bed, _, published = bed_with_fault(bundle, ManualClock(0.0))
+    bed.start()
+    bed.open_stream(stream("EDA", 4.0))
+    bed.execute(Command(action="delegate", at=0.0, actor="desk", args={"seconds": 10.0}))
+    for _ in range(2):
+        bed.feed(Chunk(stream="EDA", samples=np.full(1, -1, dtype=np.float32), stamps=np.zeros(1), arrival=0.0))
+    said = [(event.actor, event.after["location"]) for event in published if isinstance(event, AlarmAction)]
+    assert said == [("desk", "remote"), ("", "local")]
+
+
 def test_a_pipeline_that_keeps_failing_is_given_up(bundle: Path) -> None:
     clock = ManualClock(0.0)
     bed, journal, _ = bed_with_fault(bundle, clock)
