@@ -94,13 +94,12 @@ class OneEpoch:
         torch.manual_seed(seed)
         network = create_model("crossmod-fcn", inputs=["eda"], classes=len(task.classes))
         train = parts.train.labelled()
-        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
         for rows in torch.randperm(len(train)).split(16):
             logits = network({"eda": torch.from_numpy(train.inputs["eda"][rows])}).logits
             loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(train.labels[rows]))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            learning = list(network.parameters())
+            for value, slope in zip(learning, torch.autograd.grad(loss, learning), strict=True):
+                value.data -= 0.02 * slope
         network.eval()
 
         @dataclass(frozen=True)
