@@ -109,7 +109,7 @@ def prepare(
             inputs=inputs_of(settings.task, form),
             numbers=dict(labels.numbers),
             seconds=settings.task.seconds,
-            per_class=settings.windows_per_class,
+            per_class=settings.windows_per_class(len(labels.names)),
             seed=settings.split.seed,
         )
         watcher.stage("Cutting windows", len(data.sittings))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.data import settings as data_settings
+from models.data.draws import EVENT_WINDOWS
 from models.data.recorded import DataSet
 from models.data.settings import DataSettings, load_data_settings
 from models.data.traced import BUNDLE_PROTOCOLS
@@ -39,9 +40,9 @@ class TaskSettings(_Table):
     its own classes."""
     inputs: tuple[str, ...] = ()
     """Modalities that are read."""
-    windows_per_class: Annotated[int, Field(ge=1)] | None = None
-    """At most so many windows of each class of a sitting, drawn by the split's seed; by default 40 in `live-stream`,
-    whose windows overlap, else all."""
+    windows_per_class: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """At most so many windows of each class of a sitting, or by class, drawn by the split's seed; by default 40 in
+    `live-stream`, whose windows overlap (of simulated subjects 20, 10, 10), else all."""
     seconds: Annotated[float, Field(ge=1, le=600)] | None = None
     """`paper`, own recordings: signal of a trial."""
     rate_hz: Annotated[float, Field(gt=0, le=5000)] | None = None
@@ -172,12 +173,15 @@ class RunSettings(_Table):
         needed = bool(self.bundle.name) or self.evaluate.streaming or bool(self.evaluate.recordings)
         return self.output.weights == "all" or (self.output.weights == "auto" and needed)
 
-    @property
-    def windows_per_class(self) -> int | None:
-        """The draw, with its default."""
-        if self.task.windows_per_class is not None:
-            return self.task.windows_per_class
-        return 40 if self.task.protocol == "live-stream" else None
+    def windows_per_class(self, classes: int) -> tuple[int, ...] | None:
+        """The draw by class, with its default; None: all windows."""
+        given = self.task.windows_per_class
+        if isinstance(given, tuple):
+            return given
+        if given is None and self.task.protocol == "live-stream":
+            simulated = self.data.kind == "simulated" and classes == len(EVENT_WINDOWS)
+            return EVENT_WINDOWS if simulated else (40,) * classes
+        return None if given is None else (given,) * classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +264,8 @@ def _task(task: TaskSettings, data: DataSettings) -> list[Problem]:
     problems += [Problem(f"task.classes.{name}", "it has no label") for name, of in task.classes.items() if not of]
     if len(set(labels)) != len(labels):
         problems.append(Problem("task.classes", "a label is in two classes"))
+    if isinstance(task.windows_per_class, tuple) and task.classes and len(task.windows_per_class) != len(task.classes):
+        problems.append(Problem("task.windows_per_class", "it has not one number for each class"))
     if task.seconds is not None and task.protocol != "paper":
         problems.append(Problem("task.seconds", "it belongs to the protocol paper", "else the model says how long"))
     return problems

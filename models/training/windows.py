@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.data.base import UNLABELLED, IntArray, WindowSet
+from models.data.base import UNLABELLED, WindowSet
 from models.data.cache import LOADER_VERSION
 from models.data.catalogue import open_data
+from models.data.draws import draw_windows
 from models.data.protocols import windows_of_sitting
 from models.data.recorded import DataSet, Oddity
 from models.data.segments import restarted
@@ -52,8 +53,8 @@ class Cutting:
     numbers: Mapping[int, int]
     """Class number by label."""
     seconds: float | None
-    per_class: int | None
-    """Windows drawn of each class of a sitting at most."""
+    per_class: tuple[int, ...] | None
+    """Windows drawn of each class of a sitting at most; None: all."""
     seed: int
 
 
@@ -124,19 +125,14 @@ def _cut(cutting: Cutting, number: int) -> TracedSet | None:
         seconds=cutting.seconds,
         seed=cutting.seed,
     )
-    return None if traced is None else traced.take(_drawn(traced, cutting, sitting.key))
+    return None if traced is None else _drawn(traced, cutting)
 
 
-def _drawn(traced: TracedSet, cutting: Cutting, key: str) -> IntArray:
-    """Numbers of the labelled windows that are kept, in their order."""
-    labels = traced.windows.labels
-    digest = hashlib.blake2b(f"{cutting.seed}/windows/{key}".encode(), digest_size=16).digest()
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[: cutting.per_class]
-        for label in np.unique(labels[labels != UNLABELLED])
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+def _drawn(traced: TracedSet, cutting: Cutting) -> TracedSet:
+    """The labelled windows that are kept, in their order."""
+    if cutting.per_class is None:
+        return traced.take(traced.windows.labels != UNLABELLED)
+    return draw_windows(traced, cutting.per_class, seed=cutting.seed)
 
 
 def _complete(parts: Sequence[TracedSet], cutting: Cutting, data: DataSet) -> TracedSet:

@@ -1,0 +1,92 @@
+"""The configuration of a run: every problem at once, each with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.training.settings import load_run_settings
+from monitor.errors import ConfigError
+from tests.conftest import REPOSITORY
+from tests.helpers.training_runs import run_config
+
+
+def keys(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_run_settings(path)
+    return [problem.key for problem in caught.value.problems]
+
+
+def test_paths_are_absolute_and_start_at_the_file(tmp_path: Path) -> None:
+    (tmp_path / "people").mkdir()
+    settings = load_run_settings(run_config(tmp_path, tmp_path / "people", "out", bundle='name = "x"\nout = "b"',
+                                            split='kind = "hold-out"'))  # fmt: skip
+    assert settings.folder == tmp_path / "out"
+    assert settings.bundle_out == tmp_path / "b"
+    assert list(settings.task.classes) == ["none", "hand"]
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    config = run_config(
+        tmp_path,
+        tmp_path / "nowhere",
+        "out",
+        task='classes = {none = [0]}\ninputs = ["EDA", "TEMP", "EDA"]\nsecond = 3',
+        split='kind = "loso"\nfolds = 3',
+        train='recipes = ["crossmud", "painattnnet-attention"]\nseeds = [1, 1]\nworkers = 0',
+        evaluate='baselines = ["crossmod"]',
+        bundle='out = "b"',
+        output="",
+    )
+    assert set(keys(config)) == {
+        "data.path",
+        "task.protocol",
+        "task.classes",
+        "task.inputs",
+        "task.inputs[1]",
+        "task.second",
+        "split.folds",
+        "train.recipes[0]",
+        "train.seeds",
+        "train.workers",
+        "evaluate.baselines[0]",
+        "bundle.name",
+        "output.folder",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tables", "key"),
+    [
+        ({"task": 'protocol = "paper"\ninputs = ["EDA"]', "bundle": 'name = "x"', "split": 'kind = "hold-out"'},
+         "bundle.name"),
+        ({"bundle": 'name = "x"'}, "bundle.name"),
+        ({"bundle": 'name = "Mine!"', "split": 'kind = "hold-out"'}, "bundle.name"),
+        ({"train": 'recipes = ["fcn"]\naugment = {tilt = 0.1}'}, "train.augment.tilt"),
+        ({"train": 'recipes = ["fcn"]\noptions = {btach = 3}'}, "train.options.btach"),
+        ({"train": 'recipes = ["fcn"]\noptions = {epochs = 3}'}, "train.options.epochs"),
+        ({"train": 'recipes = ["painattnnet-late"]'}, "train.recipes[0]"),
+        ({"task": 'protocol = "paper"\ninputs = ["EDA"]', "evaluate": "streaming = true"}, "evaluate.streaming"),
+        ({"evaluate": 'recordings = "nowhere"'}, "evaluate.recordings"),
+        ({"evaluate": 'baselines = ["spi-style"]'}, "evaluate.baselines[0]"),
+        ({"task": 'protocol = "live-segment"\ninputs = ["EDA"]\nclasses = {a = [0, 1], b = [1]}'}, "task.classes"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(tmp_path: Path, tables: dict[str, str], key: str) -> None:
+    (tmp_path / "people").mkdir()
+    assert keys(run_config(tmp_path, tmp_path / "people", "out", **tables)) == [key]
+
+
+def test_the_examples_are_configurations(tmp_path: Path) -> None:
+    """Only the folders that a user has to have are missing."""
+    page = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    examples = [text.split("```")[0] for text in page.split("```toml")[1:]]
+    assert len(examples) == 4
+    for number, text in enumerate([*examples, (REPOSITORY / "models" / "example.toml").read_text(encoding="utf-8")]):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text, encoding="utf-8")
+        if 'kind = "simulated"' in text:
+            load_run_settings(path)
+        else:
+            assert keys(path) == ["data.path"]
