@@ -33,7 +33,7 @@ def streaming(
     quiet: Annotated[
         int, typer.Option(min=0, help="Simulated: so many further half hours with little pain, for the alarms.")
     ] = 0,
-    hop: Annotated[float, typer.Option(min=0.25, help="Seconds between windows.")] = 1.0,
+    hop: Annotated[float, typer.Option(help="Seconds between windows.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of pieces, drawn rests and intervals.")] = 20,
     out: Annotated[Path | None, _JSON] = None,
 ) -> None:
@@ -48,7 +48,7 @@ def recordings(
         Path | None, typer.Option(help="Of real recordings without pain.", envvar="PAIN_MONITOR_RECORDINGS")
     ] = None,
     *,
-    hop: Annotated[float, typer.Option(min=0.25, help="Seconds between windows; a bed has 1.")] = 5.0,
+    hop: Annotated[float, typer.Option(help="Seconds between windows; a bed has 1.")] = 5.0,
     configs: Annotated[Path | None, typer.Option(help="Folder of the recordings' beds.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this recording or subject; may be given again.")] = None,
     seed: Annotated[int, typer.Option(help="Of intervals and permutations.")] = 20,
@@ -56,6 +56,19 @@ def recordings(
 ) -> None:
     """Count a bundle's pain alarms on real recordings in which nobody is in pain; more than two an hour fail it."""
     _told(lambda: _recordings(bundle, folder, hop, configs, only or [], seed, out))
+
+
+def _checked_hop(hop_s: float) -> float:
+    """A hop that a bed may have.
+
+    Raises:
+        MonitorError: If it is none.
+    """
+    from monitor.errors import MonitorError
+
+    if hop_s % 0.25 or not 0.25 <= hop_s <= 60.0:
+        raise MonitorError(f"--hop {hop_s:g} is no hop", todo="Write a multiple of 0.25, up to 60, e.g. 1")
+    return hop_s
 
 
 def _told(work: Callable[[], None]) -> None:
@@ -111,7 +124,7 @@ def _streaming(
         seed=seed,
         classes=_pairs(classes),
         silence_is_rest=data.kind in SILENCE_IS_REST,
-        hop_s=hop,
+        hop_s=_checked_hop(hop),
         paper=None if other is None else (OnnxRunner([other]), other.spec),
         alarm_sittings=quiet_sittings(
             quiet, [item.modality for item in inputs], least_hz={item.modality: item.min_rate_hz for item in inputs}
@@ -161,7 +174,7 @@ def _recordings(
     report = recordings_report(
         name,
         folder,
-        hop_s=hop,
+        hop_s=_checked_hop(hop),
         configs=configs,
         only=only,
         seed=seed,

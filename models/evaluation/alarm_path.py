@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -131,6 +131,8 @@ def watched(run: LiveRun, steps: Sequence[Step] | None = None) -> Watched:
         steps: Indices and scores of a plain measure in place of the model's, one for each window.
     """
     chosen = tuple(zip(run.indices, run.scores, strict=True)) if steps is None else tuple(steps)
+    # Pain alarms do not look at the quality of signals, which is most of what a score weighs in memory.
+    chosen = tuple((index, replace(score, quality=(), edges_hz={}, delay_s={})) for index, score in chosen)
     since = [score for _, score in chosen if score.t_end > run.calibrated_at]
     return Watched(
         subject=run.subject,

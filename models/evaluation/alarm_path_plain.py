@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from models.data.recorded import FloatArray
+from models.data.streams import MOST_CALIBRATION_S
 from models.evaluation.alarm_path import Step
 from models.evaluation.streaming_feed import Line, LiveRun
 from models.evaluation.streaming_offline import ArrayPath
@@ -47,7 +48,7 @@ def plain_steps(run: LiveRun, spec: BundleSpec) -> dict[str, tuple[Step, ...]]:
         spec: What the model reads.
     """
     t_end = np.array([score.t_end for score in run.scores])
-    rest = t_end <= run.calibrated_at
+    rest = t_end <= _rest_until(run)
     lines = {line.info.modality: line for line in run.lines}
     rate = heart_rates(run.scores)
     values: dict[str, FloatArray | None] = {HEART_RATE: _index(rate, rest, _FLOORS[HEART_RATE])}
@@ -56,6 +57,11 @@ def plain_steps(run: LiveRun, spec: BundleSpec) -> dict[str, tuple[Step, ...]]:
     if "BVP" in lines:
         values[SPI_STYLE] = _spi(rate, pulse_amplitudes(run, spec), rest)
     return {name: _steps(run, found) for name, found in values.items() if found is not None}
+
+
+def _rest_until(run: LiveRun) -> float:
+    """End of the rest that measures refer to: the calibration's, or its longest time where the model needs none."""
+    return run.calibrated_at or min(run.first_s, MOST_CALIBRATION_S)
 
 
 def heart_rates(scores: Sequence[Score]) -> FloatArray:
@@ -129,10 +135,10 @@ def _spi(rate: FloatArray, amplitude: FloatArray, rest: np.ndarray) -> FloatArra
 
 def _steps(run: LiveRun, values: FloatArray) -> tuple[Step, ...]:
     """The measure as scores with an index of its own, averaged over 10 s as the model's is."""
-    tracker = IndexTracker(hop_s=run.hop_s)
+    tracker, until_s = IndexTracker(hop_s=run.hop_s), _rest_until(run)
     steps = []
     for score, value in zip(run.scores, values.tolist(), strict=True):
-        calibrating = score.t_end <= run.calibrated_at
+        calibrating = score.t_end <= until_s
         known = math.isfinite(value)
         told = replace(
             score,

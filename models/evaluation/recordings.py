@@ -20,7 +20,7 @@ from models.evaluation.recordings_replay import WRISTBAND, Course, known_items, 
 from monitor.alarm import PAIN_MODERATE, PAIN_SEVERE
 from monitor.bundle import Bundle, load_bundle
 from monitor.config import AlarmSettings
-from monitor.errors import BundleError
+from monitor.errors import BundleError, SourceError
 from monitor.scoring.index import FAST_S
 from monitor.scoring.scorer import has_index
 from monitor.scoring.session import OnnxRunner
@@ -80,7 +80,10 @@ def recordings_report(
     folder = recordings or default_recordings()
     items = known_items(folder, [spec.modality for spec in bundle.spec.inputs])
     if only:
+        known = ", ".join(dict.fromkeys(item.subject for item in items))
         items = tuple(item for item in items if item.subject in only or item.path.name.split(".")[0] in only)
+        if not items:
+            raise SourceError(f"there is no {', '.join(only)}", where=str(folder), todo=f"There are {known}")
     runner = OnnxRunner([bundle])
     courses = []
     for item in items:
@@ -104,6 +107,8 @@ def _report(bundle: Bundle, courses: Sequence[Course], *, hop_s: float, seed: in
             f"A window every {hop_s:g} s instead of {bundle.spec.hop_seconds:g} s, to replay hours in minutes: the "
             "fast index rests on fewer windows and wavers more than at a bedside"
         )
+    if everything["uncalibrated"]:
+        notes.append(f"{everything['uncalibrated']} of the recordings never held enough valid signal to calibrate on")
     return {
         "bundle": bundle.spec.name,
         "version": bundle.spec.version,
@@ -149,9 +154,9 @@ def _rest_figures(courses: Sequence[Course], limit: float) -> dict[str, Any]:
     """Figures of the rests of some recordings, after the calibration and once the fast index has left what was before.
 
     Returns:
-        recordings, hours, windows, scored_windows, scored_share, over_limit_share, index_median, index_iqr (quartiles),
-        alarms, alarms_per_hour with its 95 % Poisson interval, the same by the scored share of the hours; None where
-        there is nothing to count.
+        recordings, uncalibrated (those that count in nothing else), hours, windows, scored_windows, scored_share,
+        over_limit_share, index_median, index_iqr (quartiles), alarms, alarms_per_hour with its 95 % Poisson interval,
+        the same by the scored share of the hours; None where there is nothing to count.
     """
     hours, alarms = 0.0, 0
     scored: list[bool] = []
@@ -168,7 +173,7 @@ def _rest_figures(courses: Sequence[Course], limit: float) -> dict[str, Any]:
     rate = alarms / hours if hours else None
     return {
         "recordings": len(courses),
-        "uncalibrated": sum(not np.isfinite(c.calibrated_at) and c.calibrated_at > 0 for c in courses),
+        "uncalibrated": sum(not np.isfinite(c.calibrated_at) for c in courses),
         "hours": hours,
         "windows": len(scored),
         "scored_windows": sum(scored),

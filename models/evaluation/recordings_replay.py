@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.bundle import Bundle
+from monitor.calibration import needs_baseline
 from monitor.config import BedSettings, StreamSettings, load_settings
 from monitor.errors import SourceError
 from monitor.replay_run import prepare, run
@@ -81,6 +82,7 @@ class Course:
     alarms: tuple[AlarmEvent, ...]
     """Transitions of all conditions."""
     calibrated_at: float
+    """Infinite where it never was; 0 where the model needs no baseline."""
     length_s: float
     """Of a window."""
     eda: Signal | None
@@ -221,7 +223,7 @@ def replay_item(item: Item, bundle: Bundle, runner: Runner, *, configs: Path, ho
     scores: list[Score] = []
     fast: list[float] = []
     alarms: list[AlarmEvent] = []
-    calibrated_at = math.inf
+    calibrated_at = math.inf if any(needs_baseline(spec.scale) for spec in bundle.spec.inputs) else 0.0
     for _, events in run(replay, runner=runner):
         for event in events:
             match event:
@@ -233,8 +235,6 @@ def replay_item(item: Item, bundle: Bundle, runner: Runner, *, configs: Path, ho
                     alarms.append(event)
                 case CalibrationEvent(state=CalibrationState.CALIBRATED):
                     calibrated_at = min(calibrated_at, event.t)
-                case CalibrationEvent(state=CalibrationState.UNSPECIFIED):
-                    calibrated_at = -math.inf
                 case _:
                     pass
     return Course(

@@ -67,7 +67,7 @@ class StreamingResult:
     losses: Losses | None
     """None where no subject has two classes at every step."""
     coverage: float
-    """Scored share of all windows after the calibration, over all sittings."""
+    """Scored share of the windows after the calibration, mean over sittings."""
     prevalence: float
     """Share of the watched time in bouts of pain."""
     hours: float
@@ -146,6 +146,7 @@ def stream_evaluation(
     told: list[Equality] = []
     compared: list[SubjectSteps] = []
     left_out: list[str] = []
+    own: list[Watched] = []
     curves: dict[str, list[Watched]] = {}
     subjects: list[str] = []
 
@@ -169,8 +170,9 @@ def stream_evaluation(
                 left_out.append(f"{run.key} is not in the losses: {found}")
             else:
                 compared.append(found)
+        own.append(watched(run))
         if has_index(spec):
-            curves.setdefault(MODEL_INDEX, []).append(watched(run))
+            curves.setdefault(MODEL_INDEX, []).append(own[-1])
         for name, steps in plain_steps(run, spec).items():
             curves.setdefault(name, []).append(watched(run, steps))
 
@@ -196,7 +198,7 @@ def stream_evaluation(
             for name, items in curves.items()
             if (curve := alarm_curve(items, score=name, seed=seed, limits=limits, delays_s=delays_s)) is not None
         },
-        watched_items=next(iter(curves.values()), []),
+        watched_items=own,
         left_out=left_out,
     )
 
@@ -246,7 +248,6 @@ def _result(
 ) -> StreamingResult:
     hours = sum(item.hours for item in watched_items)
     pain_h = sum(end - start for item in watched_items for start, end in item.bouts) / 3600.0
-    own = MODEL_INDEX in alarms
     return StreamingResult(
         model=f"{spec.name} {spec.version}",
         trained=spec.training.protocol,
@@ -264,12 +265,12 @@ def _result(
             only_arrays=sum(item.only_arrays for item in told),
         ),
         losses=found,
-        coverage=alarms[MODEL_INDEX].coverage.value if own else float("nan"),
+        coverage=sum(item.covered for item in watched_items) / len(watched_items),
         prevalence=pain_h / hours if hours else float("nan"),
         hours=hours,
         alarms=alarms,
         left_out=tuple(left_out),
-        notes=_notes(spec, paper, own),
+        notes=_notes(spec, paper, MODEL_INDEX in alarms),
     )
 
 

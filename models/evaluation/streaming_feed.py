@@ -22,6 +22,7 @@ from models.data.streams import LEAST_CALIBRATION_S, MOST_CALIBRATION_S
 from monitor.bundle import BundleSpec
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings
+from monitor.errors import SourceError
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore, Runner
 from monitor.types import (
@@ -202,7 +203,16 @@ def live_run(sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, h
     Raises:
         NoBaselineError: If the model needs a baseline and there is too little valid signal before the first stimulus.
         KeyError: If the sitting lacks a signal.
+        SourceError: If a signal is too slow for the model.
     """
+    for item in spec.inputs:
+        channel = sitting.channel(item.modality)
+        if channel.rate_hz < item.min_rate_hz:
+            raise SourceError(
+                f"{channel.name} has {channel.rate_hz:g} Hz, the input {item.name} needs {item.min_rate_hz:g}",
+                where=sitting.key,
+                todo="Take a model for lower rates",
+            )
     lines = lines_of(sitting, [item.modality for item in spec.inputs])
     places = _places(sitting)
     ends = [float(line.stamps[-1]) for line in lines if len(line.stamps)]

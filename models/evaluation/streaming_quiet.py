@@ -1,4 +1,4 @@
-"""Long simulated sittings with little pain, for the alarms alone: a sitting of events has no quiet hours to be false in.
+"""Long simulated sittings with little pain, for the alarms alone: sittings full of events have no quiet hours.
 
 How much of the time patients are in pain differs by ward and is not known here: one spell of tonic pain of 30-120 s for
 each `EVERY_S` is assumed, about a twelfth of the time. Movements, efforts and startles come as everywhere in the

@@ -71,6 +71,9 @@ def test_other_classes_and_missing_signals_are_said():
         stream_evaluation(RisingRunner(), live_spec(), [binary], seed=3)
     with pytest.raises(SourceError, match="has no BVP"):
         stream_evaluation(RisingRunner(), live_spec(("EDA", "BVP")), [sitting], seed=3)
+    slow = replace(sitting, channels=tuple(replace(c, rate_hz=2.0) for c in sitting.channels))
+    with pytest.raises(SourceError, match="eda has 2 Hz, the input eda needs 4"):
+        stream_evaluation(RisingRunner(), live_spec(), [slow], seed=3)
     with pytest.raises(SourceError, match="no sitting could be run"):
         stream_evaluation(RisingRunner(), live_spec(), [], seed=3)
 
@@ -138,4 +141,7 @@ def test_a_bundle_is_judged_from_the_command_line(tmp_path):
     wrong = CliRunner().invoke(app, ["streaming", str(bundle), str(config), "--part", "elsewhere"])
     assert wrong.exit_code == 5
     assert "no sitting of the part elsewhere" in wrong.output
-    assert CliRunner().invoke(app, ["streaming", str(bundle), str(config), "--classes", "none"]).exit_code == 2
+    for more in (["--classes", "none"], ["--hop", "0.3"]):
+        wrong = CliRunner().invoke(app, ["streaming", str(bundle), str(config), *more])
+        assert wrong.exit_code == 2
+        assert more[0] in wrong.output

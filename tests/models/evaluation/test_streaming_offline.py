@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.data.recorded import Stretch, Track
 from models.data.segments import restarted
 from models.evaluation.streaming_feed import NoBaselineError, live_run
 from models.evaluation.streaming_offline import LiveDifferenceError, calibrated_arrays, require_equal
@@ -30,12 +31,25 @@ def with_gap(sitting, modality, first_s, last_s):
     return replace(sitting, stretches=(stretch,))
 
 
+def in_two(sitting, first_s, last_s):
+    """The same as two stretches, with a pause between them in which nothing was recorded."""
+    whole = sitting.stretches[0].tracks
+    rates = {c.name: c.rate_hz for c in sitting.channels}
+    parts = {n: (t.samples[: int(first_s * rates[n])], t.samples[int(last_s * rates[n]) :]) for n, t in whole.items()}
+    stretches = tuple(
+        Stretch(name=str(i), start_s=start_s, tracks={n: Track(samples=part[i]) for n, part in parts.items()})
+        for i, start_s in enumerate((0.0, last_s))
+    )
+    return replace(sitting, stretches=stretches, trials=sitting.trials[:1])
+
+
 @pytest.mark.parametrize(
     "sitting",
     [
         pytest.param(live_sitting(1, BOTH), id="regular"),
         pytest.param(live_sitting(2, BOTH, stamped=True), id="stamped"),
         pytest.param(with_gap(live_sitting(3, BOTH), "eda", 100.0, 103.0), id="gap"),
+        pytest.param(in_two(live_sitting(5, BOTH), 110.0, 125.0), id="pause"),
         pytest.param(with_gap(live_sitting(4, BOTH), "bvp", 20.0, 25.0), id="gap while calibrating"),
     ],
 )
