@@ -20,18 +20,27 @@ from export.folder import write_folder
 from monitor.alarm.manager import AlarmOutput
 from monitor.bundle import AbstainSpec, BundleSpec, load_bundle
 from monitor.cli.lines import JsonLines, ScoreLines
+from monitor.config import BedSettings
 from monitor.errors import BundleError
 from monitor.feature_space import FEATURES_NPZ, FeatureSpace, read_feature_space
 from monitor.outputs.fhir import Mapper
 from monitor.outputs.lsl import MODEL, score_channels, score_row
 from monitor.outputs.mqtt_messages import score_message
+from monitor.pipeline import Pipeline
 from monitor.scoring.index import IndexTracker
 from monitor.scoring.scorer import RawScore, normalised_entropy, uncertainty
 from monitor.scoring.session import OnnxRunner
+from monitor.sessions.export import export
+from monitor.sessions.reader import SessionReader
+from monitor.sessions.store import SessionWriter, StoredBundle
+from monitor.sessions.verify import verify
 from monitor.types import AlarmEvent, AlarmKind, Float32Array, PainIndex, Presence, Score
 from tests.helpers.alarm_windows import SESSION, brief, manager, window
 from tests.helpers.feeding import LinearRunner, chunks, line, make_pipeline, run, scores, stream
+from tests.helpers.made_session import SESSION as MADE_SESSION
+from tests.helpers.made_session import made_meta
 from tests.helpers.tiny_bundle import HIDDEN, write_tiny_bundle
+from tests.monitor.sessions.test_verify import made_steps, record
 
 UNLIKE = ("uncertain:unlike_training",)
 D = 2 * HIDDEN
@@ -418,3 +427,38 @@ def test_nothing_that_goes_out_bears_its_class(spec: BundleSpec) -> None:
     (row_text,) = JsonLines(bundles=[spec]).add("bed1", [score, index])
     assert json.loads(row_text)["probabilities"] is None
     assert json.loads(row_text)["uncertain"] == list(UNLIKE)
+
+
+# On record ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vote", ["first", "any"])
+def test_a_session_with_uncertain_windows_computes_anew_bit_for_bit(tmp_path: Path, vote: str) -> None:
+    limits = {"distance_above": 2.0, "entropy_above": 0.9}
+    first = rewrite(write_tiny_bundle(tmp_path / "a"), features=packed(arrays()), **limits)
+    second = write_tiny_bundle(tmp_path / "b", name="tiny-eda", modalities=("EDA",))
+    bundles = [load_bundle(path) for path in (first, second)]
+    names = tuple(bundle.spec.name for bundle in bundles)
+    bed = BedSettings.model_validate({"name": "bed1", "bundles": names, "calibration_s": 10, "vote": vote})
+    path = tmp_path / "a.session.db"
+    writer = SessionWriter(
+        path=path,
+        meta=made_meta(settings=bed),
+        bundles=[StoredBundle(spec=bundle.spec, path=str(bundle.path)) for bundle in bundles],
+    )
+    pipeline = Pipeline(
+        bed=bed, bundles=[bundle.spec for bundle in bundles], runner=OnnxRunner(bundles), session=MADE_SESSION
+    )
+    record(writer, pipeline, made_steps())
+    writer.close()
+    with SessionReader(path) as reader:
+        stored, indices = list(reader.scores()), list(reader.indices())
+        exported = {file.name: file for file in export(reader, tmp_path / "csv", kind="csv")}
+    unsure = [score for score in stored if score.uncertain]
+    assert 0 < len(unsure) < len([score for score in stored if not score.absent])
+    assert all(score.probabilities is not None and score.distance is not None for score in unsure)
+    assert {index.vote for index in indices} == {"" if vote == "first" else vote}
+    assert verify(path, runner_factory=OnnxRunner).differences == ()
+    header, *rows = exported["scores.csv"].read_text().splitlines()
+    column = header.split(",").index("uncertain")
+    assert [row.split(",")[column] for row in rows] == [" ".join(score.uncertain) for score in stored]

@@ -188,3 +188,27 @@ def test_pauses_are_shown_with_their_countdown(screen: Screen) -> None:
     assert pauses(screen.model.bed) == "Pain alarms suspended (washing) 1:00 · Sound paused 1:59"
     reading = screen.model.alarm()
     assert (reading.flashing, bool(reading.text)) == (False, True)
+
+
+def test_an_uncertain_window_greys_the_index_and_hides_its_class(screen: Screen) -> None:
+    k = int(screen.now + STREAM) + 5
+    score = bed_state(k=k).score
+    assert score is not None
+    unsure = score.model_copy(
+        update={"uncertain": ("uncertain:unlike_training",), "probabilities": None, "index": None}
+    )
+    screen.see(k, score=unsure)
+    reading = screen.model.index()
+    assert (reading.text, reading.grey) == ("42", True)  # of the windows before it, and no longer of now
+    assert reading.reason == "uncertain: unlike what it was trained on"
+    assert not screen.model.has_score
+    screen.see(k + 1)
+    assert (screen.model.index().grey, screen.model.uncertain) == (False, False)
+
+
+def test_a_vote_is_shown_by_name(screen: Screen) -> None:
+    assert screen.model.votes() == ""
+    index = IndexView(fast=42.0, slow=30.0, fast_withheld="", slow_withheld="", hollow=False)
+    votes = {"a": 42.0, "b": 61.0, "c": None}
+    screen.see(600, index=index.model_copy(update={"vote": "any", "voted": 61.0, "votes": votes}))
+    assert screen.model.votes() == "alarms: any 61   ·   a 42  b 61  c --"
