@@ -99,7 +99,9 @@ class Abstention:
         """
         if self.distance_above is None:
             raise ValueError("a method without features has no feature space to write")
-        np.savez(path, allow_pickle=False, **self.arrays())
+        # An open file keeps its name; given a path, numpy would add .npz to it.
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **self.arrays())
 
 
 def normalised_entropies(probabilities: FloatArray) -> FloatArray:

@@ -8,14 +8,15 @@
 | amplitude | what the spread of each signal in the window tells by itself |
 | identity | how well people can be told apart by a model's features: what it could remember of them |
 
-Chance is an interval, not a number: 99.9 % of what the same answers get when the labels of each test subject are
-permuted, which keeps how many windows of each class a subject has.
+What chance is: `models.evaluation.chance`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,107 +26,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.data.base import UNLABELLED, IntArray, WindowSet, join
+from models.data.base import UNLABELLED, WindowSet, join
 from models.data.canary import permuted
 from models.data.guards import Divided, LeakError, Learnt, Parts, divide
 from models.data.traced import NO_STATISTIC, TracedSet, join_traced
+from models.evaluation.chance import DRAWS, WITHIN, Chance, against_chance
 
 if TYPE_CHECKING:
+    from models.training.folds import Job
     from models.training.recipe import Fitted, Recipe, Task
+    from models.training.run import Plan
 
 FloatArray = NDArray[np.float64]
 
-WITHIN: Final = 0.999
-DRAWS: Final = 20_000
-_AT_ONCE: Final = 4_000_000
 _TREES: Final = 100
 _LEAST_OF_PERSON: Final = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chance:
-    """A balanced accuracy, and where it would lie if the answers had nothing to do with the labels."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def inside(self) -> bool:
-        """Whether it is what chance gives."""
-        return self.low <= self.value <= self.high
-
-    def plain(self) -> dict[str, Any]:
-        """For controls.json."""
-        return {
-            "balanced_accuracy": round(self.value, 4),
-            "chance_low": round(self.low, 4),
-            "chance_high": round(self.high, 4),
-            "within_chance": self.inside,
-        }
-
-    def said(self) -> str:
-        """The numbers in words."""
-        return f"balanced accuracy {self.value:.3f}, chance {self.low:.3f} to {self.high:.3f} (99.9 %)"
-
-
-def against_chance(
-    labels: IntArray, told: IntArray, subjects: NDArray[np.str_], *, seed: int, draws: int = DRAWS
-) -> Chance:
-    """Balanced accuracy with its permutation interval.
-
-    Args:
-        labels: (n,) true classes.
-        told: (n,) classes that were told.
-        subjects: (n,) labels are permuted within each.
-        seed: Of the permutations.
-        draws: How many permutations.
-
-    Returns:
-        With the 99.9 % interval of all permutations, ends included.
-    """
-    people, who = np.unique(subjects, return_inverse=True)
-    kinds, labels = np.unique(labels, return_inverse=True)
-    # What was told of no window, or is true of none, can be right nowhere.
-    told = np.where(np.isin(told, kinds), np.searchsorted(kinds, told), len(kinds))
-    table = np.zeros((len(people), len(kinds) + 1, len(kinds)), dtype=np.int64)
-    np.add.at(table, (who, told, labels), 1)
-    share = 1.0 / (np.bincount(labels) * len(kinds))
-    rng = np.random.Generator(np.random.PCG64([seed, len(labels)]))
-    rows = max(1, _AT_ONCE // (len(people) * len(kinds)))
-    counts = [min(rows, draws - start) for start in range(0, draws, rows)]
-    every = np.concatenate([_permuted_hits(table, count, rng) @ share for count in counts])
-    tail = (1.0 - WITHIN) / 2
-    low = np.quantile(every, tail, method="lower")
-    high = np.quantile(every, 1.0 - tail, method="higher")
-    value = float(np.einsum("scc->c", table[:, : len(kinds)]) @ share)
-    # Sums of the same numbers in another order differ in their last digits.
-    return Chance(value=value, low=float(low) - 1e-9, high=float(high) + 1e-9)
-
-
-def _permuted_hits(table: IntArray, draws: int, rng: np.random.Generator) -> IntArray:
-    """(draws, classes) windows told right by class, all subjects together, when labels are permuted within each.
-
-    Tables with the margins of a subject's own, drawn cell by cell from their hypergeometric distributions: the same as
-    permuting every label, without touching a window.
-
-    Args:
-        table: (subjects, told, true) counts.
-        draws: How many.
-        rng: Their source.
-    """
-    left = np.tile(table.sum(axis=1), (draws, 1, 1))
-    hits = np.zeros((draws, table.shape[2]), dtype=np.int64)
-    for told, sizes in enumerate(table.sum(axis=2).T):
-        wanted = np.tile(sizes, (draws, 1))
-        for true in range(table.shape[2]):
-            others = left[..., true + 1 :].sum(axis=-1)
-            taken = rng.hypergeometric(left[..., true], others, wanted)
-            left[..., true] -= taken
-            wanted -= taken
-            if told == true:
-                hits[:, true] = taken.sum(axis=1)
-    return hits
 
 
 # -- canary ------------------------------------------------------------------------------------------------------------
@@ -327,6 +242,7 @@ def run_controls(
     task: Task,
     *,
     trained: Mapping[str, Fitted] | None = None,
+    canaries: Mapping[str, Chance] | None = None,
     seed: int = 20,
     draws: int = DRAWS,
 ) -> dict[str, Any]:
@@ -337,6 +253,7 @@ def run_controls(
         split: One sound division of them.
         recipes: For the canary, each trained once on permuted labels: the FCN and what is to be shipped.
         task: As for the true training.
+        canaries: Those of other sets of windows of the same split, to be listed with them.
         trained: Methods trained on this split with the true labels, for the identity probe; none if None.
         seed: Of everything.
         draws: Of the chance intervals.
@@ -344,7 +261,7 @@ def run_controls(
     Returns:
         `passed` (canaries at chance, all leaks refused), `sentences` to print, and the numbers of each control.
     """
-    canaries: dict[str, Chance] = {}
+    canaries = dict(canaries or {})
     for recipe in recipes:
         canaries |= canary(traced, split, recipe, task, seed=seed, draws=draws)
     refusals = refused_leaks(traced, split)
@@ -383,6 +300,73 @@ def run_controls(
             ),
         ],
     }
+
+
+# -- of a run ----------------------------------------------------------------------------------------------------------
+
+
+def controls_step(folder: Path, plan: Plan) -> Path:
+    """All controls on the first split of a run, with its own recipes: `controls.json` in its folder.
+
+    Canaries are the run's first recipe, which is what would be shipped, and the FCN where its windows are cut. The
+    identity probe asks models whose weights were kept, and hand-crafted features. What lies there already is kept if it
+    is of the same training.
+
+    Args:
+        folder: Of the run.
+        plan: Its jobs.
+
+    Raises:
+        SourceError: If the file cannot be written.
+    """
+    from models.training.folds import write_json
+    from models.training.recipe import Task
+    from models.training.recipes import RECIPES, make_recipe
+    from models.training.windows import open_windows
+
+    path = folder / "controls.json"
+    first = plan.jobs[0]
+    jobs = [job for job in plan.jobs if job.split == first.split and job.seed == first.seed]
+    deep = [job for job in jobs if not RECIPES[job.recipe].baseline] or jobs
+    # The CrossMod recipe trains FCNs as its stages.
+    fcn = [job for job in deep[1:] if job.recipe == "fcn" and deep[0].recipe not in ("fcn", "crossmod")]
+    chosen = [deep[0], *fcn]
+    of = [job.hash for job in chosen]
+    try:
+        if json.loads(path.read_text(encoding="utf-8"))["of"] == of:
+            return path
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or of another training: made anew
+    sets = [open_windows(job.windows) for job in chosen]
+    tasks = [
+        Task(inputs=own.inputs, classes=job.classes, schedule=job.schedule, ordinal=job.ordinal, options=job.options)
+        for job, own in zip(chosen, sets, strict=True)
+    ]
+    canaries: dict[str, Chance] = {}
+    for job, own, task in zip(chosen, sets, tasks, strict=True):
+        canaries |= canary(own, job.split, make_recipe(job.recipe), task, seed=job.seed)
+    plain = make_recipe("logistic-regression").fit(divide(sets[0], first.split), tasks[0], seed=first.seed)
+    trained = {"hand-crafted features": plain["logistic-regression"], **_kept(deep[0])}
+    found = run_controls(sets[0], first.split, [], tasks[0], trained=trained, canaries=canaries, seed=first.seed)
+    write_json(path, {"of": of, **found})
+    return path
+
+
+def _kept(job: Job) -> dict[str, Fitted]:
+    """Networks of a job whose weights were kept and which read signals as they were cut."""
+    from models.checkpoint import load_checkpoint
+    from models.training.folds import found
+    from models.training.network import Network
+    from monitor.bundle import InputSpec
+
+    networks: dict[str, Fitted] = {}
+    for name, method in ((found(job) or {}).get("methods") or {}).items():
+        inputs = tuple(InputSpec.model_validate(item) for item in method["inputs"])
+        if method["weights"] and inputs and all(item.render is None for item in inputs):
+            model = load_checkpoint(job.folder / method["weights"])
+            signals = tuple(item.name for item in inputs)
+            networks[name] = Network(model=model, inputs=inputs, learnt=(), signals=signals)
+    return networks
 
 
 def _of_canary(name: str, chance: Chance) -> str:

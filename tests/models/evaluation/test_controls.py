@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from models.data.guards import Parts, divide
 from models.data.splits import Split, k_fold
 from models.data.traced import TracedSet, join_traced
 from models.evaluation.baselines import PlainRecipe
+from models.evaluation.chance import against_chance
 from models.evaluation.controls import (
-    against_chance,
     canary,
+    controls_step,
     identity_probe,
     leak_shown,
     refused_leaks,
@@ -27,9 +30,14 @@ from models.evaluation.controls import (
     told_by,
 )
 from models.registry import create_model
+from models.training import windows
+from models.training.folds import Job
 from models.training.recipe import Fitted, Task, Told
 from monitor.bundle import default_input
 from tests.helpers.traced_windows import traced_person
+
+if TYPE_CHECKING:
+    from models.training.run import Plan
 
 INPUT = default_input("EDA", rate_hz=4.0, samples=24)
 TASK = Task(inputs=(INPUT,), classes=("none", "pain"), options={"epochs": 1})
@@ -222,3 +230,36 @@ def test_all_controls_are_plain_values_with_sentences() -> None:
     caught = run_controls(traced, split, [Cheat({})], TASK, draws=DRAWS)
     assert not caught["passed"]
     assert "Trust no figure" in caught["sentences"][0]
+
+
+def test_a_run_is_controlled_once(tmp_path: Path) -> None:
+    traced = cohort(people=8, windows=12)
+    windows._write(traced, tmp_path / "windows")
+    job = Job(
+        split=split_of(traced),
+        recipe="logistic-regression",
+        seed=1,
+        windows=tmp_path / "windows",
+        classes=TASK.classes,
+        schedule="short",
+        ordinal=False,
+        options={},
+        temperature=True,
+        responders={},
+        keep_weights=False,
+        may_become_bundle=False,
+        folder=tmp_path,
+        asked={"seed": 1},
+    )
+    plan = cast("Plan", SimpleNamespace(jobs=(job, replace(job, recipe="heart-rate"))))
+    path = controls_step(tmp_path, plan)
+    found = json.loads(path.read_text())
+    assert found["passed"]
+    assert set(found["canary"]) == {"logistic-regression"}
+    assert set(found["identity"]) == {"hand-crafted features"}
+    before = path.stat().st_mtime_ns
+    assert controls_step(tmp_path, plan).stat().st_mtime_ns == before
+    other = cast("Plan", SimpleNamespace(jobs=(replace(job, asked={"seed": 2}),)))
+    assert controls_step(tmp_path, other).stat().st_mtime_ns > before
+    path.write_text("not ours")
+    assert json.loads(controls_step(tmp_path, plan).read_text()) == found
