@@ -4,11 +4,12 @@
 #   make lint types imports unit exports live  the checks of `make test` one by one
 #   make bundles                               train and export the shipped models anew (BUNDLES=NAME: only that one)
 #   make bench                                 side-by-side measurements
+#   make audit                                 known holes in what is installed (asks PyPI; no part of `make test`)
 # Set-up is done once and again only when pyproject.toml changes. Exit status of the set-up: 3 where something of the
 # system is missing that could not be installed (make prints it as "Error 3").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint types imports unit exports live live-and-exports bundles bench clean
+.PHONY: help setup setup-test demo test lint types imports unit exports live live-and-exports bundles bench audit clean
 
 PY := .venv/bin/python
 ARGS ?=
@@ -67,6 +68,13 @@ bundles: setup-test
 
 bench: setup-test
 	$(PY) -m benchmarks $(ARGS)
+
+# Advisories are on the network, so that it can be no part of the tests. pip-audit gets an environment of its own.
+audit: setup
+	@test -x build/audit/bin/pip-audit || { $(PY) -m venv build/audit && \
+	  build/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; }
+	@$(PY) -m pip freeze --exclude-editable --disable-pip-version-check >build/audit/installed.txt
+	build/audit/bin/pip-audit --no-deps --disable-pip -r build/audit/installed.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

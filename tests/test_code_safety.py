@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PACKAGES = ("monitor", "models", "export", "benchmarks")
-MODULES = frozenset(
-    {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
-)
+HARMLESS = frozenset({"UnpicklingError", "PicklingError", "PickleError"})
+"""What may be taken of pickle: names for what others raise."""
+MODULES = frozenset({"cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"})
 CALLS = frozenset({"eval", "exec", "compile", "__import__", "os.system", "os.popen", "commands.getoutput"})
 LOADERS = frozenset({"torch.load", "pandas.read_pickle", "pd.read_pickle", "yaml.load", "yaml.unsafe_load"})
 
@@ -61,8 +61,9 @@ def findings(text: str, where: str) -> Iterator[str]:
             if (node.module or "").partition(".")[0] in MODULES or (node.module == "pickle" and taken - HARMLESS):
                 yield f"{where}:{node.lineno}: imports {node.module}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if aliases.get(node.value.id) == "pickle" and node.attr not in HARMLESS:
+        if isinstance(node, ast.Attribute):
+            module = aliases.get(dotted(node.value))
+            if module == "pickle" and node.attr not in HARMLESS:
                 yield f"{where}:{node.lineno}: uses pickle.{node.attr}"
         if not isinstance(node, ast.Call):
             continue

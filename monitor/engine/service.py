@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config import Settings
+from monitor.credentials import CREDENTIALS, LINK_KEY, MQTT_PASSWORD, WEBHOOK_KEY
 from monitor.errors import EngineError
 
 NAME: Final = "pain-monitor"
 SECRETS: Final = f"/etc/{NAME}/secrets.env"
+CREDSTORE: Final = "/etc/credstore"
+"""Where systemd (251 and later) looks for credentials that a unit names without a path; one that is absent is none."""
 MARK: Final = "# Written by `pain-monitor install-service`; it replaces this file when it is run again."
 
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -94,16 +97,20 @@ def what_remains(config: Path, settings: Settings, *, user: str = NAME, python: 
     """What is still to be done by hand, one sentence or command each."""
     steps = ["systemd-sysusers", "systemctl daemon-reload", f"systemctl enable --now {NAME}.service"]
     needed = [
-        name
-        for wanted, name in (
-            (bool(settings.mqtt.user) and not settings.mqtt.password_file, settings.mqtt.password_env),
-            (bool(settings.webhook.url) and not settings.webhook.key_file, settings.webhook.key_env),
+        (name, variable)
+        for wanted, name, variable in (
+            (bool(settings.mqtt.user) and not settings.mqtt.password_file, MQTT_PASSWORD, settings.mqtt.password_env),
+            (bool(settings.webhook.url) and not settings.webhook.key_file, WEBHOOK_KEY, settings.webhook.key_env),
+            (bool(settings.link.listen) and not settings.link.key_file, LINK_KEY, ""),
         )
         if wanted
     ]
-    if needed:
-        steps.insert(0, f"put {' and '.join(f'{name}=...' for name in needed)} into {SECRETS} (root only, chmod 600)")
-    private = [item for item in (settings.mqtt.password_file, settings.webhook.key_file) if item]
+    for name, variable in reversed(needed):
+        older = f"; before systemd 251 put {variable}=... into {SECRETS} instead" if variable else ""
+        steps.insert(0, f"put the secret into {CREDSTORE}/{name} (root only, chmod 600){older}")
+    private = [
+        item for item in (settings.mqtt.password_file, settings.webhook.key_file, settings.link.key_file) if item
+    ]
     if private:
         steps.insert(0, f"after systemd-sysusers: chown {user} {' '.join(private)}")
     at_home = [path for path in (str(config), python or sys.executable) if _in_home(Path(path))]
@@ -118,7 +125,9 @@ def _unit(config: Path, settings: Settings, *, user: str, python: str, package: 
     own = _own_folders(settings)
     home = any(_in_home(path) for path in (config, Path(python), package, *own))
     folders = [f"ReadWritePaths={_quoted(str(path))}" for path in own]
-    if settings.engine.device == "cpu":
+    if settings.sound.enabled:
+        devices = "# Alarms are heard through a sound device.\nPrivateDevices=no\nSupplementaryGroups=audio"
+    elif settings.engine.device == "cpu":
         devices = "PrivateDevices=yes"
     else:
         devices = "# Models run on a graphics processor, which is a device.\nPrivateDevices=no"
@@ -145,6 +154,8 @@ def _unit(config: Path, settings: Settings, *, user: str, python: str, package: 
             f"LogsDirectory={NAME}",
             "LogsDirectoryMode=0700",
             "Environment=XDG_DATA_HOME=%S",
+            f"# Secrets: files of root in {CREDSTORE}, which systemd hands over; or variables.",
+            *(f"LoadCredential={name}" for name in CREDENTIALS),
             f"EnvironmentFile=-{SECRETS}",
             "",
             "# The supervisor restarts the engine, systemd the supervisor; a mistake of the user stays one.",

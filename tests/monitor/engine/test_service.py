@@ -16,7 +16,17 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app
-from monitor.config import BedSettings, EngineSettings, JsonLogSettings, MqttSettings, Settings, WebhookSettings
+from monitor.config import (
+    BedSettings,
+    EngineSettings,
+    JsonLogSettings,
+    LinkSettings,
+    MqttSettings,
+    Settings,
+    SoundSettings,
+    WebhookSettings,
+)
+from monitor.credentials import CREDENTIALS
 from monitor.engine.notify import ALIVE, READY, STOPPING, notify, watchdog_interval
 from monitor.engine.service import MARK, service_files, what_remains, write_service
 from monitor.errors import EngineError
@@ -100,6 +110,18 @@ def test_secrets_are_asked_for_and_not_in_the_unit(monkeypatch: pytest.MonkeyPat
     steps = " ".join(what_remains(CONFIG, settings))
     assert "PAIN_MONITOR_MQTT_PASSWORD=..." in steps
     assert "PAIN_MONITOR_WEBHOOK_KEY=..." in steps
+    assert "/etc/credstore/pain-monitor.mqtt-password" in steps
+    assert "/etc/credstore/pain-monitor.link-key" not in steps
+    link = LinkSettings(listen="tcp://192.0.2.1:5560", clients="/etc/pain-monitor/clients")
+    assert "/etc/credstore/pain-monitor.link-key" in " ".join(what_remains(CONFIG, Settings(link=link)))
+    assert unit_of()["LoadCredential"] == list(CREDENTIALS), "without a path: what is absent stops nothing"
+
+
+def test_a_sound_device_is_seen_only_where_alarms_are_heard() -> None:
+    (_, service) = service_files(CONFIG, Settings(sound=SoundSettings(enabled=True)))
+    assert "PrivateDevices=no" in service.text
+    assert "SupplementaryGroups=audio" in service.text
+    assert unit_of()["PrivateDevices"] == ["yes"]
 
 
 def test_it_writes_says_so_and_replaces_only_its_own(tmp_path: Path) -> None:
