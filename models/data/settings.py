@@ -31,6 +31,7 @@ OWN: Final = ("e4", "xdf", "sessions")
 """Kinds that hold what a user recorded, in a form that says nothing of classes."""
 SIMULATED: Final = ("simulated",)
 _RECORDED: Final = tuple(kind for kind in get_args(Kind) if kind not in SIMULATED)
+_NEUROKIT: Final = ("ECG", "EDA", "BVP", "RESP")
 _PARTS: Final = ("train", "validation", "calibration", "test")
 
 _BELONGS: Final = {
@@ -205,6 +206,12 @@ def _cohort_contradictions(data: DataSettings) -> list[Problem]:
         for number, modality in enumerate(data.modalities)
         if modality in MODALITY_UNITS and modality not in rates
     ]
+    if data.population == "neurokit":
+        problems += [
+            Problem(f"data.modalities[{number}]", f"neurokit2 has no {modality}", f"one of {', '.join(_NEUROKIT)}")
+            for number, modality in enumerate(data.modalities)
+            if modality in rates and modality not in _NEUROKIT
+        ]
     return problems
 
 

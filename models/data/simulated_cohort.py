@@ -22,6 +22,7 @@ import monitor.sources.physiology as _physiology
 from models.data.recorded import Channel, DataSet, Sitting, SittingFiles, Stretch, Track, Trial
 from models.data.settings import DataSettings
 from models.data.simulated import CLASSES, CONFOUNDED_S
+from models.data.simulated_neurokit import MODALITIES, neurokit, neurokit_signals
 from models.data.simulated_session import CONFOUNDERS, Session, draw_faults, draw_rates, draw_session
 from monitor.sources.physiology_events import PHASIC_PLATEAU_S
 from monitor.sources.physiology_population import POPULATION_FILE, Population, load_population
@@ -44,11 +45,16 @@ def open_simulated(settings: DataSettings) -> DataSet:
 
     Args:
         settings: Numbers of subjects by part, modalities, lowest rates of devices.
+
+    Raises:
+        ConfigError: If neurokit2 is asked for and not installed.
     """
+    if settings.population == "neurokit":
+        neurokit()
     sources = _sources()
     sittings = [
         SittingFiles(
-            subject=f"sim-{seeds_of(settings.population, part)}-{number:04d}",
+            subject=subject_code(seeds_of(settings.population, part), number),
             part=part,
             files=sources,
             read=partial(simulated_sitting, settings, part, number),
@@ -59,6 +65,11 @@ def open_simulated(settings: DataSettings) -> DataSet:
     return DataSet(
         kind="simulated", root=Path(_physiology.__file__).parent, classes=CLASSES, sittings=tuple(sittings), refused={}
     )
+
+
+def subject_code(seeds: str, number: int) -> str:
+    """As `SyntheticPatient.subject`."""
+    return f"sim-{seeds}-{number:04d}"
 
 
 def seeds_of(population: str, part: str) -> str:
@@ -74,7 +85,8 @@ def _sources() -> tuple[Path, ...]:
         *sorted(folder.glob("physiology*.py")),
         folder / "synthetic_patient.py",
         folder / "artefacts.py",
-        *sorted(here.parent.glob("simulated_session.py")),
+        here.with_name("simulated_session.py"),
+        here.with_name("simulated_neurokit.py"),
         here,
     )
 
@@ -87,11 +99,28 @@ def simulated_sitting(settings: DataSettings, part: str, number: int) -> Sitting
         part: Of `PARTS`.
         number: Which subject of the part.
     """
-    people = load_population(settings.population)
-    modalities = settings.modalities or tuple(DEFAULT_RATES_HZ)
-    seeds = seeds_of(settings.population, part)
-    return replace(
-        population_sitting(people, seeds, number, modalities=modalities, least_hz=settings.least_hz), part=part
+    seeds, least_hz = seeds_of(settings.population, part), settings.least_hz
+    if settings.population == "neurokit":
+        sitting = neurokit_sitting(seeds, number, modalities=settings.modalities or MODALITIES, least_hz=least_hz)
+    else:
+        modalities = settings.modalities or tuple(DEFAULT_RATES_HZ)
+        people = load_population(settings.population)
+        sitting = population_sitting(people, seeds, number, modalities=modalities, least_hz=least_hz)
+    return replace(sitting, part=part)
+
+
+def neurokit_sitting(seeds: str, number: int, *, modalities: Sequence[str], least_hz: Mapping[str, float]) -> Sitting:
+    """Generate the sitting of somebody whose signals are neurokit2's, see `neurokit_signals`."""
+    session, channels, stretch, responder = neurokit_signals(seeds, number, modalities=modalities, least_hz=least_hz)
+    return Sitting(
+        subject=subject_code(seeds, number),
+        session="",
+        part="",
+        classes=CLASSES,
+        channels=channels,
+        stretches=(stretch,),
+        trials=tuple(_trials(session)),
+        facts={"responder": float(responder), "first_stimulus_s": session.rest_s},
     )
 
 
