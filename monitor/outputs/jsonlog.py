@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import threading
+import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ _LOGGER = logging.getLogger(__name__)
 QUERIES: Final = frozenset({"status", "streams", "history"})
 """What only asks; it is not logged."""
 _COMMANDS: Final = 1024
+_END_BYTES: Final = 65_536
 _NAMES: Final[Mapping[type, str]] = {
     AlarmAction: "alarm_action",
     StreamEvent: "stream",
@@ -72,6 +74,7 @@ class JsonLogOutput:
 
     def __init__(self, *, settings: Settings, bundles: Sequence[BundleSpec], clock: Clock, version: str) -> None:
         self.name = "jsonlog"
+        self.bed = ""
         self.lost = 0
         """Lines that could not be written."""
         self._settings = settings
@@ -84,7 +87,28 @@ class JsonLogOutput:
         self._commands: deque[dict[str, Any]] = deque(maxlen=_COMMANDS)
         self._file = _RotatedFile(settings.jsonlog)
         self._unsaid = 0
+        self._problem = ""
         self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Nothing waits: a line that cannot be written is lost and counted."""
+        return 0
+
+    def problem(self) -> str:
+        """Why nothing is written now; empty where it is."""
+        return self._problem
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:  # noqa: ARG002 - see `Route`
+        """Write a line and read it back; see `monitor.outputs.base.Route`."""
+        mark = uuid.uuid4().hex
+        self._write("selfcheck", {"id": mark, "report": dict(report)})
+        if self._problem:
+            return self._problem
+        try:
+            return "" if self._file.holds(mark.encode()) else "what was written is not in the file"
+        except OSError as error:
+            return f"{error}"
 
     def open(self) -> None:
         """Say what is in force from here on."""
@@ -147,12 +171,13 @@ class JsonLogOutput:
             except OSError as error:
                 self._unsaid += 1
                 self.lost += 1
+                self._problem = f"the JSON log takes nothing ({error.strerror})"
                 if self._unsaid == 1:
                     _LOGGER.error("the JSON log takes nothing: %s (%s)", error, self._settings.jsonlog.path)
             else:
                 if self._unsaid:
                     _LOGGER.warning("the JSON log goes on; %d lines are lost", self._unsaid)
-                self._unsaid = 0
+                self._unsaid, self._problem = 0, ""
 
 
 class _RotatedFile:
@@ -195,6 +220,16 @@ class _RotatedFile:
         except OSError:
             self.close()  # opening it anew finds a torn line, or a folder that is there again
             raise
+
+    def holds(self, words: bytes) -> bool:
+        """Whether the end of the file, as anybody would read it, has these words.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        with self._path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            return words in file.read()
 
     def close(self) -> None:
         """Release the file. May be called twice."""

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
 from monitor.bundle import BundleSpec
 from monitor.outputs.lsl_player import PlayProgress, SignalOutlets, SignalSpec, play, stopped_by_signals
@@ -63,6 +63,26 @@ class ScoreOutlets:
         self._scores: dict[str, _ScoreOutlet] = {}
         self._events: dict[str, pylsl.StreamOutlet] = {}
         self._failing = False
+        self._problem = ""
+        self.bed = ""
+
+    @property
+    def waiting(self) -> int:
+        """Nothing waits: LSL is for those who are there."""
+        return 0
+
+    def problem(self) -> str:
+        """Why nothing is sent now; empty where it is."""
+        return self._problem
+
+    def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:  # noqa: ARG002 - see `Route`
+        """Whether the outlets are offered and take what is pushed; see `monitor.outputs.base.Route`.
+
+        No more can be proved from here: LSL knows no receipts, and a network without multicast is no fault of ours.
+        """
+        if self._problem:
+            return self._problem
+        return "" if self._events or not self._beds else "there are no outlets"
 
     def open(self) -> None:
         """Offer the outlets. Where liblsl cannot, that is logged, and nothing is sent."""
@@ -72,6 +92,7 @@ class ScoreOutlets:
             self._events = {bed: _event_outlet(bed) for bed in self._beds}
         except LSL_ERRORS as error:
             self.close()
+            self._problem = f"scores cannot be offered over LSL ({error})"
             _LOGGER.error("scores cannot be offered over LSL (%s); the monitor goes on without", error)
 
     def publish(self, bed: str, events: Sequence[Event]) -> None:
@@ -85,11 +106,11 @@ class ScoreOutlets:
                 if not isinstance(event, Score | PainIndex):
                     # 0.0 is liblsl's word for "now": a range of windows that never were has no better time.
                     text.push_sample([event_json(event)], 0.0 if isinstance(event, WindowsSkipped) else event.t)
-            self._failing = False
+            self._failing, self._problem = False, ""
         except LSL_ERRORS as error:
             if not self._failing:
                 _LOGGER.error("sending scores over LSL failed (%s)", error)
-            self._failing = True
+            self._failing, self._problem = True, f"sending over LSL failed ({error})"
 
     def close(self) -> None:
         """Withdraw all outlets. May be called twice."""

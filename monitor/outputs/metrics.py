@@ -81,6 +81,7 @@ class _BedNumbers:
     gap_s: dict[str, float] = field(default_factory=dict)
     alarms: dict[str, AlarmEvent] = field(default_factory=dict)
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reminders: Counter[str] = field(default_factory=Counter)
     decided: _Histogram = field(default_factory=_Histogram)
     delivered: _Histogram = field(default_factory=_Histogram)
 
@@ -137,7 +138,10 @@ class MetricsOutput:
                         if event.kind is StreamEventKind.GAP:
                             numbers.gap_s[event.stream] = numbers.gap_s.get(event.stream, 0.0) + event.seconds
                     case AlarmEvent():
-                        numbers.transitions[event.condition, event.presence.value] += 1
+                        if event.reminder:
+                            numbers.reminders[event.condition] += 1
+                        elif event.presence is not event.before:  # else it is only signalled otherwise
+                            numbers.transitions[event.condition, event.presence.value] += 1
                         if event.presence is Presence.OFF:
                             numbers.alarms.pop(event.condition, None)
                         else:
@@ -260,14 +264,17 @@ def _of_streams(beds: Mapping[str, _BedNumbers]) -> Iterator[Metric]:
 def _of_alarms(beds: Mapping[str, _BedNumbers]) -> Iterator[Metric]:
     labels = ("bed", "condition", "kind", "priority", "presence")
     present = _gauge("alarm", "1 for every alarm that is present, latched or acknowledged", *labels)
-    changes = _counter("alarm_transitions", "Transitions of alarms", "bed", "condition", "presence")
+    changes = _counter("alarm_transitions", "Changes of presence of alarms", "bed", "condition", "presence")
+    reminders = _counter("alarm_reminders", "Reminders of acknowledged alarms that stay", "bed", "condition")
     for bed, numbers in beds.items():
         for alarm in numbers.alarms.values():
             values = [bed, alarm.condition, alarm.kind.value, alarm.priority.value, alarm.presence.value]
             present.add_metric(values, 1.0)
         for (condition, presence), count in numbers.transitions.items():
             changes.add_metric([bed, condition, presence], count)
-    yield from (present, changes)
+        for condition, count in numbers.reminders.items():
+            reminders.add_metric([bed, condition], count)
+    yield from (present, changes, reminders)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

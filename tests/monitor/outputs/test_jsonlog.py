@@ -16,6 +16,7 @@ from monitor.config import BedSettings, JsonLogSettings, Settings, WebhookSettin
 from monitor.engine.engine import Engine
 from monitor.engine.wiring import Models, load_models, log_outputs
 from monitor.errors import MonitorError
+from monitor.outputs.base import Route
 from monitor.outputs.jsonlog import JsonLogOutput
 from monitor.types import AlarmEvent, CalibrationEvent, CalibrationState, Command, PainIndex, Score
 from tests.helpers.engine_process import settings_for
@@ -210,3 +211,23 @@ def test_a_running_engine_logs_the_commands_that_it_gets(tmp_path: Path, path: P
 def test_there_is_none_by_default() -> None:
     models = Models(bundles={}, build=lambda _bed, _session: pytest.fail("no pipeline is asked for"))
     assert log_outputs(Settings(bed=(BedSettings(),)), models, SystemClock()) == []
+
+
+def test_a_probe_is_written_and_read_back_and_a_full_disk_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "events.jsonl"
+    settings = Settings(jsonlog=JsonLogSettings(path=str(path)), bed=(BedSettings(),))
+    output = JsonLogOutput(settings=settings, bundles=(), clock=SystemClock(), version="1")
+    assert isinstance(output, Route)
+    output.open()
+    assert output.probe({"n": 1}, 1.0) == output.problem() == ""
+    assert '"type":"selfcheck"' in path.read_text()
+    output.close()
+    for item in path.parent.iterdir():
+        item.unlink()
+    path.parent.rmdir()
+    path.parent.write_text("no folder")
+    assert "takes nothing" in output.probe({"n": 2}, 1.0)
+    assert "takes nothing" in output.problem()
+    path.parent.unlink()
+    assert output.probe({"n": 3}, 1.0) == output.problem() == ""
+    output.close()

@@ -15,7 +15,7 @@ from monitor.config import BedSettings, MetricsSettings, Settings
 from monitor.engine.engine import Engine
 from monitor.engine.wiring import metrics_outputs
 from monitor.outputs.metrics import MetricsOutput
-from monitor.types import Presence, StreamEvent, StreamEventKind
+from monitor.types import Activation, Presence, StreamEvent, StreamEventKind
 from tests.helpers.engine_process import patient_source, settings_for
 from tests.helpers.made_session import made_alarm, made_index, made_score
 from tests.helpers.scripted import wait_until
@@ -71,7 +71,11 @@ def test_a_scrape_says_what_the_events_said(output: MetricsOutput, clock: Manual
     output.publish("bed1", [made_score(8, absent=("EDA:gap", "EDA:late")), gap, gap, made_alarm(8.0)])
     score, index = made_score(9), made_index(9, slow=None, slow_withheld="half_empty")
     output.publish("bed1", [score, index, made_alarm(9.0, condition="no_data")])
-    output.publish("bed1", [made_alarm(9.5, Presence.OFF, condition="no_data")])
+    standing = Presence.ON
+    output.publish("bed1", [made_alarm(9.5, Presence.OFF, condition="no_data", before=standing)])
+    # Signalled otherwise, and reminded of: it is still one alarm.
+    output.publish("bed1", [made_alarm(9.6, before=standing, audio=Activation.PAUSED)])
+    output.publish("bed1", [made_alarm(9.7, Presence.ACK, before=Presence.ACK, reminder=1)])
     clock.advance(2.5)
     found = scrape(port)
     assert value(found, "index", bed="bed1", mean="fast", bundle="made-eda", hollow="0") == index.fast
@@ -86,6 +90,12 @@ def test_a_scrape_says_what_the_events_said(output: MetricsOutput, clock: Manual
     assert value(found, "gap_seconds_total", bed="bed1", stream="eda") == 3.5
     assert [dict(labels)["condition"] for name, labels in found if name == "alarm"] == ["pain_moderate"]
     assert value(found, "alarm_transitions_total", bed="bed1", condition="no_data", presence="off") == 1.0
+    assert value(found, "alarm_transitions_total", bed="bed1", condition="pain_moderate", presence="on") == 1.0
+    assert value(found, "alarm_reminders_total", bed="bed1", condition="pain_moderate") == 1.0
+    of_moderate = [
+        labels for name, labels in found if name == "alarm_transitions_total" and "pain_moderate" in str(labels)
+    ]
+    assert len(of_moderate) == 1
     assert value(found, "score_age_seconds", bed="bed1") == 2.5
     assert value(found, "provenance", bed="bed1", provenance="simulated") == 1.0
     assert value(found, "info", version="1.2.3") == 1.0
