@@ -112,7 +112,7 @@ class _FreeRunner:
 
     def __init__(self) -> None:
         zeros = np.zeros(3, dtype=np.float32)
-        self._nothing = RawScore(logits=zeros, features=zeros)
+        self._nothing = RawScore(logits=zeros, features=zeros, distance=0.0)
 
     def score(self, bundle: str, inputs: Mapping[str, Float32Array]) -> RawScore:  # noqa: ARG002
         return self._nothing

@@ -184,7 +184,7 @@ class _Undecided:
         self._classes = classes
 
     def score(self, bundle: str, inputs: Mapping[str, Float32Array]) -> RawScore:  # noqa: ARG002
-        return RawScore(logits=np.zeros(self._classes, np.float32), features=np.zeros(1, np.float32))
+        return RawScore(logits=np.zeros(self._classes, np.float32), features=np.zeros(1, np.float32), distance=0.0)
 
     def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:  # noqa: ARG002
         return {}

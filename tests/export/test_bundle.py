@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from export.bundle import write_bundle
 from export.parity import ParityError
 from models.base import AttentionMap, PainModel, PainOutput, Shapes
 from monitor.bundle import default_input
+from monitor.errors import BundleError
 from monitor.scoring.session import OnnxRunner
 
 SAMPLES = 16
@@ -120,3 +123,24 @@ def test_a_spec_of_another_model_is_refused(tmp_path: Path, changes: dict[str, A
     with pytest.raises(ValueError, match=message):
         write_bundle(model=Pooled(), spec=spec(**changes), card="", out=tmp_path / "pooled")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_training_lies_among_the_features_travels_with_the_bundle(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    shapes = {"components": (2, 8), "mean": (8,), "centres": (2, 2)}
+    space = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    file = io.BytesIO()
+    np.savez(file, **space, precision=np.eye(2, dtype=np.float32))
+    calibration = {"prior": [0.5, 0.5], "abstain": {"distance_above": 9.0}}
+    bundle = write_bundle(
+        model=Pooled(), spec=spec(calibration=calibration), card="", out=tmp_path / "b", features=file.getvalue()
+    )
+    assert bundle.features_npz is not None
+    assert bundle.features_npz.read_bytes() == file.getvalue()
+    assert bundle.spec.sha256["features.npz"] == hashlib.sha256(file.getvalue()).hexdigest()
+    signal = rng.standard_normal((1, SAMPLES)).astype(np.float32)
+    raw = OnnxRunner([bundle]).score("pooled", {"eda": signal})
+    off = space["components"].astype(float) @ (raw.features - space["mean"].astype(float)) - space["centres"]
+    assert raw.distance == pytest.approx((off**2).sum(axis=1).min())
+    with pytest.raises(BundleError, match=r"sha256 does not list features\.npz"):
+        write_bundle(model=Pooled(), spec=spec(calibration=calibration), card="", out=tmp_path / "c")
