@@ -81,8 +81,8 @@ class AlarmSettings(_Settings):
     """Stream time below the off limit before a pain alarm clears."""
     freeze_s: Annotated[float, Field(ge=0, le=60)] = 10.0
     """Windows without an index freeze the timers for this long, then reset them."""
-    no_data_after_s: Annotated[float, Field(ge=1, le=120)] = 10.0
-    """Seconds without any sample before the technical alarm `no_data`."""
+    no_data_after_s: Annotated[float, Field(ge=1, le=120)] | None = None
+    """Seconds without any sample before the technical alarm `no_data`; left out, 2 s and the usual packet interval."""
     unscorable_after_s: Annotated[float, Field(ge=1, le=600)] = 30.0
     """Stream time without a score before the technical alarm `unscorable`."""
     fault_after_s: Annotated[float, Field(ge=0, le=60)] = 2.0

@@ -131,6 +131,8 @@ class Pipeline:
             return []
         events: list[Event] = []
         self._admission.last_arrival[chunk.stream] = chunk.arrival
+        if len(chunk):
+            self._alarm.arrived(buffer.info.modality or chunk.stream, chunk.arrival)
         before = buffer.times.total
         events.extend(buffer.push(chunk, self._watermark.value))
         late = self._admission.late(buffer, before)

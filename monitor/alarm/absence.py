@@ -11,6 +11,9 @@ from monitor.alarm.levels import TECHNICAL_CLEAR_S, Fault
 from monitor.config import AlarmSettings
 from monitor.types import AlarmEvent, Reason, Score
 
+UNKNOWN_S: Final = 10.0
+"""What counts as silence while nobody knows how often packets usually come."""
+
 STARTUP_GRACE_S: Final = 60.0
 """Stream time from the first window in which sensors are attached and the slowest filter (RESP) warms up."""
 
@@ -60,24 +63,29 @@ class Absence:
         """Whether the alarm that no data come is there."""
         return self._no_data.holds
 
-    def on_tick(self, last_sample: float | None, dt: float, moment: Moment) -> list[AlarmEvent]:
+    def on_tick(
+        self, last_sample: float | None, dt: float, moment: Moment, *, quiet: bool | None = None
+    ) -> list[AlarmEvent]:
         """Notice that data or windows have stopped, or have come back.
 
         Args:
             last_sample: Stream clock at which the last sample of any stream arrived; None before the first.
             dt: Seconds since the last tick.
             moment: Now.
+            quiet: `Silence.all_quiet`; what the settings say comes before it.
         """
-        return [*self._follow_data(last_sample, moment), *self._follow_windows(dt, moment)]
+        return [*self._follow_data(last_sample, moment, quiet), *self._follow_windows(dt, moment)]
 
-    def _follow_data(self, last_sample: float | None, moment: Moment) -> list[AlarmEvent]:
+    def _follow_data(self, last_sample: float | None, moment: Moment, quiet: bool | None) -> list[AlarmEvent]:
         if last_sample is None:
             return []
         now, moment = moment.t, dataclasses.replace(moment, causes=(Reason.NO_DATA.value,), scored=False)
-        silent_s = now - last_sample
-        if silent_s >= self._settings.no_data_after_s:
+        silent_s, limit_s = now - last_sample, self._settings.no_data_after_s
+        if limit_s is not None or quiet is None:
+            quiet = silent_s >= (UNKNOWN_S if limit_s is None else limit_s)
+        if quiet:
             self._data_since = None
-            text = f"No data for {self._settings.no_data_after_s:g} s: check sensors and connection"
+            text = f"No data for {silent_s:.0f} s: check sensors and connection"
             return self._no_data.raise_(last_sample, moment, text)
         if not self._no_data.holds:
             return []

@@ -75,6 +75,19 @@ class WindowFaults:
             events += fault.see(frozenset(sources), dt, dataclasses.replace(moment, causes=causes))
         return events
 
+    def quiet(self, modalities: Sequence[str], moment: Moment) -> list[AlarmEvent]:
+        """Take note of streams that bring nothing while others do, before any window can say so.
+
+        Args:
+            modalities: Theirs; one that was never usable is only prompted for.
+            moment: Now.
+        """
+        lost = [modality for modality in modalities if modality in self._worn]
+        if not lost:
+            return []
+        causes = tuple(f"{modality}:{Reason.NO_DATA.value}" for modality in lost)
+        return self._sensor_off.begin(frozenset(lost), dataclasses.replace(moment, causes=causes))
+
     def silence(self, moment: Moment) -> list[AlarmEvent]:
         """Take note that no data come at all, which is another alarm."""
         return self._sensor_off.drop(moment, "No data come at all")

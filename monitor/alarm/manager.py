@@ -55,6 +55,7 @@ from monitor.alarm.faults import WindowFaults
 from monitor.alarm.levels import Fault, Level
 from monitor.alarm.limits import changed_limits
 from monitor.alarm.signals import URGENCY, Signals
+from monitor.alarm.silence import Silence
 from monitor.config import AlarmSettings
 from monitor.types import (
     AlarmAction,
@@ -118,6 +119,7 @@ class AlarmManager:
             return Fault(Condition(shared, name), after_s=after_s)
 
         self._window_faults = WindowFaults(fault, settings)
+        self._silence = Silence()
         self._absence = Absence(
             no_data=Condition(shared, NO_DATA),
             stale=fault(STALE, 0.0),
@@ -189,6 +191,15 @@ class AlarmManager:
             *self._absence.on_window(score, dt, moment),
         ]
 
+    def arrived(self, modality: str, at: float) -> None:
+        """Take note that a stream has brought something: how often each usually does says when one is lost.
+
+        Args:
+            modality: Of the stream.
+            at: Stream clock of the arrival.
+        """
+        self._silence.arrived(modality, at)
+
     def on_tick(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmOutput]:
         """Let time pass: silence is noticed, pauses end, reminders come.
 
@@ -203,9 +214,12 @@ class AlarmManager:
         dt = 0.0 if self._ticked_at is None else max(0.0, now - self._ticked_at)
         self._ticked_at = now
         moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle)
-        events: list[AlarmOutput] = list(self._absence.on_tick(last_sample, dt, moment))
+        quiet = self._silence.all_quiet(now)
+        events: list[AlarmOutput] = list(self._absence.on_tick(last_sample, dt, moment, quiet=quiet))
         if self._absence.silent:
             events += self._window_faults.silence(moment)
+        else:
+            events += self._window_faults.quiet(self._silence.lost(now), moment)
         for name, fault in self._reported.items():
             events += self._follow_report(name, fault, dt, moment)
         if self._signals.pause_is_over(now):

@@ -8,6 +8,7 @@ made the session, and behind a span that was not recorded, which is left out.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class _Time:
     now: float
     last_sample: float | None
     t_rel: float
+    arrived: tuple[tuple[str, float], ...] = ()
+    """(modality, arrival) of what came since the tick before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,10 @@ def read_alarm_log(reader: SessionReader, *, progress: Callable[[float], None] |
                 gap, last = item, item.start
                 break
             case Tick(now=now):
-                due = _Time(now=now, last_sample=arrivals.last, t_rel=now - arrivals.origin)
+                due = _Time(
+                    now=now, last_sample=arrivals.last, t_rel=now - arrivals.origin, arrived=tuple(arrivals.since)
+                )
+                arrivals.since.clear()
                 if progress is not None:
                     progress(entry.seq / whole)
             case Command():
@@ -132,7 +138,7 @@ def read_alarm_log(reader: SessionReader, *, progress: Callable[[float], None] |
                 recorded.append(item)
             case StreamEvent(kind=StreamEventKind.OPENED) if due is not None:
                 arrivals.take(item)
-                due = _Time(now=due.now, last_sample=due.last_sample, t_rel=due.now - arrivals.origin)
+                due = dataclasses.replace(due, t_rel=due.now - arrivals.origin)
             case _:
                 arrivals.take(item)
     if due is not None:
@@ -159,6 +165,8 @@ class _Arrivals:
     def __init__(self) -> None:
         self.origin = 0.0
         self.last: float | None = None
+        self.since: list[tuple[str, float]] = []
+        """(modality, arrival) since it was last cleared."""
         self._infos: dict[str, StreamInfo] = {}
         self._used: set[str] = set()
 
@@ -177,6 +185,7 @@ class _Arrivals:
                     self.origin = info.origin
             case Chunk(stream=key, arrival=at) if key in self._used and len(item):
                 self.last = at if self.last is None else max(self.last, at)
+                self.since.append((self._infos[key].modality or key, at))
 
 
 def run_alarms(
@@ -196,7 +205,9 @@ def run_alarms(
         match step:
             case _Window(index=index, score=score):
                 made += manager.on_index(index, score, tuple({q.modality: q for q in score.quality}.values()))
-            case _Time(now=now, last_sample=last, t_rel=t_rel):
+            case _Time(now=now, last_sample=last, t_rel=t_rel, arrived=arrived):
+                for modality, at in arrived:
+                    manager.arrived(modality, at)
                 made += manager.on_tick(now, last, t_rel)
             case Command() if limits or step.action != "limits":
                 made += _command(manager, step)
@@ -209,6 +220,10 @@ def _command(manager: AlarmManager, command: Command) -> Sequence[AlarmEvent | A
     match command.action:
         case "acknowledge":
             return manager.acknowledge(str(args["condition"]), actor, at)
+        case "delegate":
+            return manager.delegate(args.get("seconds"), actor, at)
+        case "restore_alarms":
+            return manager.restore(args["alarms"], at)
         case "audio_pause":
             return manager.audio_pause(args.get("seconds"), actor, at)
         case "suspend":
