@@ -140,7 +140,7 @@ def watched(run: LiveRun, steps: Sequence[Step] | None = None) -> Watched:
         bouts=bouts_of(run),
         start_s=run.calibrated_at,
         end_s=run.end_s,
-        covered=float(np.mean([not score.absent for score in since])) if since else 0.0,
+        covered=float(np.mean([not score.withheld for score in since])) if since else 0.0,
     )
 
 

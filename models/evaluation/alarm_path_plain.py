@@ -143,6 +143,7 @@ def _steps(run: LiveRun, values: FloatArray) -> tuple[Step, ...]:
         told = replace(
             score,
             absent=() if known else ("EDA:no_data",),
+            uncertain=(),
             calibration="population" if calibrating else "subject",
             index=value if known else None,
         )

@@ -77,7 +77,7 @@ class Course:
     fast: FloatArray
     """(n,) fast index; NaN where it is withheld or not on the subject's own baseline."""
     scored: NDArray[np.bool_]
-    """(n,)"""
+    """(n,) whether the window told something: neither left out nor uncertain."""
     scores: tuple[Score, ...]
     alarms: tuple[AlarmEvent, ...]
     """Transitions of all conditions."""
@@ -244,7 +244,7 @@ def replay_item(item: Item, bundle: Bundle, runner: Runner, *, configs: Path, ho
         segments=segments,
         t=np.array([score.t_end for score in scores], dtype=np.float64),
         fast=np.array(fast, dtype=np.float64),
-        scored=np.array([not score.absent for score in scores], dtype=np.bool_),
+        scored=np.array([not score.withheld for score in scores], dtype=np.bool_),
         scores=tuple(scores),
         alarms=tuple(alarms),
         calibrated_at=calibrated_at,

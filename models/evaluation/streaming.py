@@ -102,6 +102,15 @@ def runner_of(model: PainModel | Runner) -> Runner:
     return TorchRunner(model) if isinstance(model, torch.nn.Module) else model
 
 
+def without_distance(spec: BundleSpec) -> BundleSpec:
+    """The specification without a limit on the distance from training, which only a bundle's own files can tell."""
+    limits = spec.calibration.abstain
+    if limits is None or limits.distance_above is None:
+        return spec
+    left = None if limits.entropy_above is None else limits.model_copy(update={"distance_above": None})
+    return spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"abstain": left})})
+
+
 def stream_evaluation(
     model: PainModel | Runner,
     spec: BundleSpec,
@@ -121,8 +130,8 @@ def stream_evaluation(
     """Judge one model on sittings of people whom nothing of it has seen.
 
     Args:
-        model: The module, or whatever runs it.
-        spec: Its specification; inputs, classes and temperature count.
+        model: The module, or whatever runs it. A module knows no distance from training: a limit on that is left out.
+        spec: Its specification; inputs, classes, temperature and limits of abstention count.
         sittings: Continuous ones; read one by one.
         seed: Of piece sizes, of drawn rests and of intervals.
         classes: Class numbers of the model by label of the data set; None where they are the same.
@@ -142,6 +151,8 @@ def stream_evaluation(
         LiveDifferenceError: If a live score differs from the arrays': a defect of ours.
     """
     runner = runner_of(model)
+    if isinstance(model, torch.nn.Module):
+        spec = without_distance(spec)
     paper_pair = None if paper is None else (paper[1], runner_of(paper[0]))
     told: list[Equality] = []
     compared: list[SubjectSteps] = []
@@ -207,6 +218,7 @@ def _run(
     sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, hop_s: float, left_out: list[str]
 ) -> LiveRun | None:
     seen = {code for part, codes in spec.training.subjects.items() if part != "test" for code in codes}
+    seen |= set(spec.calibration.subjects)
     if sitting.subject in seen:
         raise SourceError(
             f"{spec.name} has seen {sitting.subject} in training: nothing that it does there counts",

@@ -17,6 +17,7 @@ from models.evaluation.__main__ import app
 from models.evaluation.streaming import stream_evaluation
 from models.evaluation.streaming_quiet import quiet_sittings
 from models.evaluation.streaming_tables import show_streaming
+from monitor.bundle import AbstainSpec
 from monitor.errors import SourceError
 from tests.helpers.live_sittings import RisingRunner, live_sitting, live_spec
 from tests.helpers.tiny_bundle import write_tiny_bundle
@@ -94,6 +95,31 @@ def test_sittings_for_alarms_alone_are_in_no_loss():
     assert found.alarms["index"].sittings == 2
 
 
+def limited(**limits):
+    """The model with limits beyond which it says that it does not know."""
+    spec = live_spec()
+    return spec.model_copy(
+        update={"calibration": spec.calibration.model_copy(update={"abstain": AbstainSpec(**limits)})}
+    )
+
+
+def test_uncertain_windows_are_scored_alike_but_not_covered(result):
+    found = stream_evaluation(
+        RisingRunner(), limited(entropy_above=0.9), [live_sitting(1), live_sitting(2)], seed=3, **GRID
+    )
+    assert found.equality.windows == result.equality.windows
+    assert found.losses.accuracy == result.losses.accuracy
+    assert 0.0 < found.coverage < result.coverage
+    assert found.alarms["SCR rate"] == result.alarms["SCR rate"]
+
+
+def test_who_calibrated_the_model_is_refused_too():
+    spec = live_spec()
+    spec = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"subjects": ("sim-test-0001",)})})
+    with pytest.raises(SourceError, match="has seen sim-test-0001"):
+        stream_evaluation(RisingRunner(), spec, [live_sitting(1)], seed=3)
+
+
 def test_quiet_sittings_hold_little_pain_and_are_always_the_same():
     first, second = quiet_sittings(2, ["EDA"], seconds=1200.0)
     again = next(quiet_sittings(1, ["EDA"], seconds=1200.0))
@@ -121,8 +147,10 @@ class TinyModel(torch.nn.Module):
 
 def test_a_torch_module_is_run_as_it_is():
     torch.set_num_threads(1)
-    found = stream_evaluation(TinyModel(), live_spec(), [live_sitting(1)], seed=3, scored_again=5, **GRID)
-    assert found.equality.compared == 5
+    for spec in (live_spec(), limited(distance_above=10.0)):  # a module knows no distance from training
+        found = stream_evaluation(TinyModel(), spec, [live_sitting(1)], seed=3, scored_again=5, **GRID)
+        assert found.equality.compared == 5
+        assert found.coverage > 0.9
 
 
 def test_a_bundle_is_judged_from_the_command_line(tmp_path):
