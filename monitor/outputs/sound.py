@@ -218,7 +218,7 @@ class Bursts:
         elif heard:
             if self._sounding.get(key) != item:
                 self._sounding[key] = item
-                if self.pattern is item.pattern:  # it is new and as urgent as any
+                if self.pattern is item.pattern and event.bed not in self._elsewhere:  # it is new, and as urgent as any
                     self._next_at = now
         else:
             self._sounding.pop(key, None)
