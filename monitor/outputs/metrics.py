@@ -198,7 +198,14 @@ class MetricsOutput:
         for box in self._boxes:
             held.add_metric([box.name], box.waiting)
             given_up.add_metric([box.name], box.given_up)
-        yield from (queue, dropped, failures, lost, age, held, given_up)
+        checks = _counter("selfchecks", "Self-checks of each route that alarms take")
+        checks.add_metric([], load.checks)
+        missed = _counter("selfchecks_missed", "Self-checks that a route failed", "route")
+        proved = _gauge("route_works", "1 where a route has nothing wrong with it, by its last self-check", "route")
+        for name, wrong in load.unproved.items():
+            missed.add_metric([name], load.missed.get(name, 0))
+            proved.add_metric([name], float(not wrong))
+        yield from (queue, dropped, failures, lost, age, held, given_up, checks, missed, proved)
 
 
 def _count_score(numbers: _BedNumbers, score: Score, now: float) -> None:

@@ -26,7 +26,10 @@ class EngineStandIn:
         self.made.append(self)
 
     def load(self) -> EngineLoad:
-        return EngineLoad(waiting={"pipeline": 7}, dropped={}, failures={}, lost_records={}, pipeline_age_s=0.0)
+        checks = {"checks": 3, "missed": {"mqtt-a": 1}, "unproved": {"mqtt-a": True, "link-a": False}}
+        return EngineLoad(
+            waiting={"pipeline": 7}, dropped={}, failures={}, lost_records={}, pipeline_age_s=0.0, **checks
+        )
 
     def request(self) -> None:
         raise NotImplementedError
@@ -66,6 +69,10 @@ def test_everything_that_is_named_is_joined_to_the_engine(made: list[EngineStand
     }
     assert samples["pain_monitor_queue", "pipeline"] == 7.0
     assert samples["pain_monitor_undelivered", "webhook-b"] == 0.0
+    assert samples["pain_monitor_selfchecks_total",] == 3.0
+    assert samples["pain_monitor_selfchecks_missed_total", "mqtt-a"] == 1.0
+    assert samples["pain_monitor_selfchecks_missed_total", "link-a"] == 0.0
+    assert [samples["pain_monitor_route_works", name] for name in ("mqtt-a", "link-a")] == [0.0, 1.0]
     engine.on_command("a", Command(action="acknowledge", at=1.0, actor="nurse"), "")
     by_name["jsonlog"].open()
     by_name["jsonlog"].close()
