@@ -32,6 +32,11 @@ class Chance:
         """Whether it is what chance gives."""
         return self.low <= self.value <= self.high
 
+    @property
+    def informative(self) -> bool:
+        """Whether it could have been anything else: not where one class was told of all windows."""
+        return self.high - self.low > 1e-6
+
     def plain(self) -> dict[str, Any]:
         """For controls.json."""
         return {
@@ -39,6 +44,7 @@ class Chance:
             "chance_low": round(self.low, 4),
             "chance_high": round(self.high, 4),
             "within_chance": self.inside,
+            "informative": self.informative,
         }
 
     def said(self) -> str:

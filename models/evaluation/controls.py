@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.data.base import UNLABELLED, WindowSet, join
+from models.data.base import UNLABELLED, IntArray, WindowSet, join
 from models.data.canary import permuted
 from models.data.guards import Divided, LeakError, Learnt, Parts, divide
 from models.data.traced import NO_STATISTIC, TracedSet, join_traced
@@ -201,14 +201,23 @@ def told_by(
 
 
 def identity_probe(
-    features: FloatArray, subjects: NDArray[np.str_], t_end: FloatArray, *, seed: int, draws: int = DRAWS
+    features: FloatArray,
+    subjects: NDArray[np.str_],
+    t_end: FloatArray,
+    labels: IntArray | None = None,
+    *,
+    seed: int,
+    draws: int = DRAWS,
 ) -> Chance | None:
     """How well people can be told by features: learnt from the first half of each one's windows, asked of the second.
+
+    Halves are of each class by itself, or a person's late pain would be compared with their early rest.
 
     Args:
         features: (n, D) of a model, of people it was not trained on.
         subjects: (n,).
         t_end: (n,) seconds.
+        labels: (n,) classes.
         seed: Of the chance interval.
         draws: Of it.
 
@@ -221,9 +230,13 @@ def identity_probe(
         own = np.flatnonzero(subjects == subject)
         if len(own) >= _LEAST_OF_PERSON:
             used[own] = True
-            first[own[np.argsort(t_end[own], kind="stable")][: len(own) // 2]] = True
+            kinds = np.zeros(len(own), dtype=np.int64) if labels is None else labels[own]
+            for kind in np.unique(kinds):
+                same = own[kinds == kind]
+                first[same[np.argsort(t_end[same], kind="stable")][: (len(same) + 1) // 2]] = True
     people, numbers = np.unique(subjects[used], return_inverse=True)
-    if len(people) < 2 or not features.shape[1]:
+    late = subjects[used & ~first]
+    if len(people) < 2 or not features.shape[1] or len(np.unique(late)) < len(people):
         return None
     x, early = np.nan_to_num(features[used]), first[used]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, C=0.1))
@@ -272,7 +285,11 @@ def run_controls(
     probes = {
         name: probe
         for name, method in (trained or {}).items()
-        if (probe := identity_probe(method.tell(test).features, test.subjects, test.t_end, seed=seed, draws=draws))
+        if (
+            probe := identity_probe(
+                method.tell(test).features, test.subjects, test.t_end, test.labels, seed=seed, draws=draws
+            )
+        )
     }
     people = len(np.unique(test.subjects))
     return {
@@ -370,6 +387,8 @@ def _kept(job: Job) -> dict[str, Fitted]:
 
 
 def _of_canary(name: str, chance: Chance) -> str:
+    if not chance.informative:
+        return f"{name}, trained on permuted labels, told one class of every window: this canary could not have failed."
     if chance.inside:
         return f"{name}, trained on permuted labels, finds nothing: {chance.said()}."
     side = "something of the test part reaches training" if chance.value > chance.high else "it is worse than chance"

@@ -17,6 +17,7 @@ from models.data import guards
 from models.data.guards import Parts, divide
 from models.data.splits import Split, k_fold
 from models.data.traced import TracedSet, join_traced
+from models.evaluation import controls
 from models.evaluation.baselines import PlainRecipe
 from models.evaluation.chance import against_chance
 from models.evaluation.controls import (
@@ -176,6 +177,14 @@ def test_a_canary_of_a_training_that_has_seen_the_test_part_is_not() -> None:
     assert found.value > found.high
 
 
+def test_a_canary_that_tells_one_class_proves_nothing() -> None:
+    labels = np.tile([0, 1], 20).astype(np.int64)
+    chance = against_chance(labels, np.zeros(40, dtype=np.int64), np.repeat(["a", "b"], 20), seed=1, draws=200)
+    assert chance.inside
+    assert not chance.informative
+    assert "could not have failed" in controls._of_canary("fcn", chance)
+
+
 def test_every_leak_is_refused_and_would_have_paid() -> None:
     traced = cohort()
     assert all(refused_leaks(traced, split_of(traced)).values())
@@ -212,6 +221,13 @@ def test_people_are_told_by_what_is_theirs() -> None:
     assert known.value > 0.6 > known.high
     assert unknown is not None
     assert unknown.inside
+    late_pain = np.tile(np.repeat([0, 1], 10), 8)
+    changed = own + noise + 10.0 * late_pain[:, None]
+    blind = identity_probe(changed, subjects, t_end, seed=1, draws=DRAWS)
+    aware = identity_probe(changed, subjects, t_end, late_pain, seed=1, draws=DRAWS)
+    assert blind is not None
+    assert aware is not None
+    assert aware.value > max(aware.high, blind.value)
     assert identity_probe(noise[:20], subjects[:20], t_end[:20], seed=1) is None
     assert identity_probe(noise[:, :0], subjects, t_end, seed=1) is None
 
