@@ -8,7 +8,7 @@ from pathlib import Path
 from monitor.admission import PACKET_MARGIN_S
 from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
-from monitor.errors import BundleError, ConfigError, Problem, SourceError
+from monitor.errors import BundleError, ConfigError, EngineError, Problem, SourceError
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import canonical_unit, convert, known_units
 from monitor.types import many_channels, parse_modality
@@ -60,6 +60,24 @@ def check_config(path: Path) -> Checkup:
         except SourceError as error:
             problems.append(Problem("mqtt", str(error)))
         notes.append(_broker_note(settings.mqtt))
+    if settings.link.listen:
+        from monitor.link import RemoteDoor
+
+        try:
+            names = [client.name for client in RemoteDoor(settings.link).clients().values()]
+        except EngineError as error:
+            problems.append(Problem("link", str(error)))
+        else:
+            who = ", ".join(names) or "NOBODY yet"
+            notes.append(f"other machines reach the engine at {settings.link.listen} with the keys of: {who}")
+    if settings.sound.enabled:
+        from monitor.outputs.sound import DevicePlayer, SoundError
+
+        try:
+            DevicePlayer(settings.sound.device).open()
+            notes.append("alarms are heard on this machine; try `pain-monitor sound-test`")
+        except SoundError as error:
+            notes.append(f"audio off: {error}; alarms are shown and sent, and not heard")
     if settings.webhook.url:
         from monitor.outputs.webhook import webhook_key, webhook_tls
 

@@ -7,7 +7,7 @@ a row: control, state, wave.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class RemoteDoor:
             todo = "Name the folder with the .pub files of those who may connect"
             raise EngineError("nobody is authorised, so nothing listens on TCP", where="link.clients", todo=todo)
         self._pair: KeyPair = engine_pair(settings.key_file, LINK_KEY)
-        authorised(self._folder)
+        self.clients()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._guard: ThreadAuthenticator | None = None
 
@@ -92,11 +92,19 @@ class RemoteDoor:
             raise EngineError(f"the {name} socket cannot be opened ({error})", where=address) from error
         return socket
 
+    def clients(self) -> Mapping[bytes, Authorised]:
+        """Who may connect, by public key, as the folder is now.
+
+        Raises:
+            EngineError: If the folder cannot be read.
+        """
+        assert self._folder is not None
+        return authorised(self._folder)
+
     def client(self, public: bytes) -> Authorised | None:
         """Who has this key, by the folder as it is now; None where nobody of ours does."""
-        assert self._folder is not None
         try:
-            return authorised(self._folder).get(public)
+            return self.clients().get(public)
         except EngineError as error:
             _LOGGER.error("no client is let in: %s", error)
             return None

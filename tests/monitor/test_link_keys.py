@@ -267,3 +267,23 @@ def test_the_command_line_makes_keys_and_commands_with_them(engine: Engine, caps
     without = run(app, ["nrs", "4", *there[:2]])
     assert isinstance(without.exception, EngineError)
     assert "--key" in str(without.exception)
+
+
+def test_check_names_the_clients_and_finds_a_missing_key(tmp_path: Path) -> None:
+    from monitor.checkup import check_config
+    from tests.helpers.tiny_bundle import write_tiny_bundle
+
+    make_keys("engine", tmp_path)
+    make_keys("station1", tmp_path / "clients")
+    (tmp_path / "clients" / "station1.key").unlink()
+    config, bundle = tmp_path / "config.toml", write_tiny_bundle(tmp_path).as_posix()
+    text = (
+        '[link]\nlisten = "tcp://127.0.0.1:5560"\nclients = "{0}/clients"\nkey_file = "{0}/engine.key"\n'
+        '[[bed]]\nbundles = ["{1}"]\n[[bed.stream]]\nname = "a"\nmodality = "EDA"\n'
+        '[[bed.stream]]\nname = "b"\nmodality = "ECG"\n'
+    ).format(tmp_path.as_posix(), bundle)
+    config.write_text(text, encoding="utf-8")
+    assert any("keys of: station1" in note for note in check_config(config).notes)
+    (tmp_path / "engine.key").unlink()
+    with pytest.raises(ConfigError, match=r"engine\.key"):
+        check_config(config)
