@@ -43,6 +43,7 @@ def evaluate(
         with Board(log) as board, Workers(settings.train.workers, board.news) as workers:
             plan = prepare(settings, config, workers, despite_oddities=despite_oddities, watcher=board)
         evaluate_run(plan, out, log)
+        run_steps(plan, out, log)
     except MonitorError as error:
         log.print(str(error), markup=False, highlight=False)
         raise typer.Exit(error.exit_code) from None
@@ -51,7 +52,7 @@ def evaluate(
 
 
 def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
-    """Write summary.json, table.md and what the steps of [evaluate] give, and print the table.
+    """Write summary.json and table.md, and print the table.
 
     Args:
         plan: Of a run whose jobs, or some of them, are done.
@@ -62,7 +63,6 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
         SourceError: If no job is done, or one was done with other settings.
     """
     from models.evaluation.metrics import summarise
-    from models.evaluation.steps import steps_of
     from models.training.folds import write_json
 
     told, missing = predictions_of_run(plan)
@@ -78,12 +78,28 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
     out.print(_table(summary))
     for note in content["notes"]:
         out.print(note, style="dim", markup=False, highlight=False)
-    for name, step in steps_of(settings):
+    return summary
+
+
+def run_steps(plan: Plan, out: Console, log: Console) -> None:
+    """Run the steps that [evaluate] asks for; one that cannot be taken says why, and the others are.
+
+    Args:
+        plan: Of a run whose figures are written; some steps ask its bundle.
+        out: For what was written.
+        log: For what went otherwise than asked.
+    """
+    from models.evaluation.steps import steps_of
+    from monitor.errors import MonitorError
+
+    for name, step in steps_of(plan.settings):
         if isinstance(step, str):
             log.print(f"{name}: {step}", markup=False, highlight=False)
             continue
-        out.print(f"{name}: {step(settings.folder, plan)}", markup=False, highlight=False)
-    return summary
+        try:
+            out.print(f"{name}: {step(plan.settings.folder, plan)}", markup=False, highlight=False)
+        except MonitorError as error:
+            log.print(f"{name}: not done. {error}", markup=False, highlight=False)
 
 
 def predictions_of_run(plan: Plan) -> tuple[tuple[Predictions, ...], list[str]]:

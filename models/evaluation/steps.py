@@ -17,8 +17,8 @@ Step: TypeAlias = "Callable[[Path, Plan], Path]"
 
 _STEPS: Final = (
     ("controls", "models.evaluation.controls", "controls_step"),
-    ("streaming", "models.evaluation.streaming", "streaming_step"),
-    ("recordings", "models.evaluation.recordings", "recordings_step"),
+    ("streaming", "models.evaluation.run_steps", "streaming_step"),
+    ("recordings", "models.evaluation.run_steps", "recordings_step"),
     ("report", "models.evaluation.report", "report_step"),
 )
 """In order: the report draws what the others found."""

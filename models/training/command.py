@@ -39,7 +39,7 @@ def train(
     """
     from rich.console import Console
 
-    from models.evaluation.command import evaluate_run
+    from models.evaluation.command import evaluate_run, run_steps
     from models.training.progress import Board
     from models.training.run import claimed
     from models.training.settings import load_run_settings
@@ -63,6 +63,7 @@ def train(
                 from models.training.final import make_bundle
 
                 out.print(make_bundle(plan), highlight=False, markup=False)
+            run_steps(plan, out, log)
     except MonitorError as error:
         log.print(str(error), markup=False, highlight=False)
         raise typer.Exit(error.exit_code) from None

@@ -106,11 +106,11 @@ class EvaluateSettings(_Table):
     baselines: bool | tuple[str, ...] = True
     """Plain methods on the same windows: all that can read these inputs, none, or those named."""
     streaming: bool = False
-    """Score held-out recordings through the live pipeline (`live-segment`, `live-stream`)."""
+    """Score the test subjects' recordings with the bundle through the live pipeline (`live-stream`)."""
     controls: bool = False
     """Time in session, identity and amplitude alone, labels permuted."""
     recordings: str = ""
-    """Folder of recordings without pain: how often would the bundle alarm?"""
+    """Folder of recordings without pain: how often does the bundle alarm?"""
     seed: Annotated[int, Field(ge=0)] = 20
     """Of the bootstrap."""
 
@@ -142,7 +142,7 @@ class OutputSettings(_Table):
     folder: str = ""
     """Relative to the configuration file."""
     weights: Literal["auto", "all", "none"] = "auto"
-    """Whether each fold keeps its weights; `auto`: where a bundle or the streaming evaluation needs them."""
+    """Whether each fold keeps its weights; `auto`: where a bundle needs them."""
 
 
 class RunSettings(_Table):
@@ -170,8 +170,7 @@ class RunSettings(_Table):
     @property
     def keeps_weights(self) -> bool:
         """Whether folds keep their weights."""
-        needed = bool(self.bundle.name) or self.evaluate.streaming or bool(self.evaluate.recordings)
-        return self.output.weights == "all" or (self.output.weights == "auto" and needed)
+        return self.output.weights == "all" or (self.output.weights == "auto" and bool(self.bundle.name))
 
     def windows_per_class(self, classes: int) -> tuple[int, ...] | None:
         """The draw by class, with its default; None: all windows."""
@@ -232,8 +231,14 @@ def contradictions(run: RunSettings, path: Path) -> list[Problem]:
         problems.append(Problem("evaluate.recordings", f"there is no folder {run.evaluate.recordings}"))
     if run.split.kind in ("loso", "official", "parts") and "folds" in run.split.model_fields_set:
         problems.append(Problem("split.folds", f"it has no meaning for {run.split.kind}"))
-    if run.evaluate.streaming and run.task.protocol == "paper":
-        problems.append(Problem("evaluate.streaming", "what is scaled by looking back cannot run live", "live-*"))
+    if run.evaluate.streaming and run.task.protocol in ("paper", "live-segment"):
+        what = f"{run.task.protocol} has no continuous recording to run live"
+        problems.append(Problem("evaluate.streaming", what, "task.protocol: live-stream"))
+    problems += [
+        Problem(f"evaluate.{key}", "it asks a bundle, and none is made", "name one: bundle.name")
+        for key in ("streaming", "recordings")
+        if getattr(run.evaluate, key) and not run.bundle.name
+    ]
     return problems
 
 

@@ -35,7 +35,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         task='classes = {none = [0]}\ninputs = ["EDA", "TEMP", "EDA"]\nsecond = 3',
         split='kind = "loso"\nfolds = 3',
         train='recipes = ["crossmud", "painattnnet-attention"]\nseeds = [1, 1]\nworkers = 0',
-        evaluate='baselines = ["crossmod"]',
+        evaluate='baselines = ["crossmod"]\nrecordings = "nowhere"',
         bundle='out = "b"',
         output="",
     )
@@ -51,6 +51,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "train.seeds",
         "train.workers",
         "evaluate.baselines[0]",
+        "evaluate.recordings",
         "bundle.name",
         "output.folder",
     }
@@ -67,8 +68,8 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         ({"train": 'recipes = ["fcn"]\noptions = {btach = 3}'}, "train.options.btach"),
         ({"train": 'recipes = ["fcn"]\noptions = {epochs = 3}'}, "train.options.epochs"),
         ({"train": 'recipes = ["painattnnet-late"]'}, "train.recipes[0]"),
-        ({"task": 'protocol = "paper"\ninputs = ["EDA"]', "evaluate": "streaming = true"}, "evaluate.streaming"),
-        ({"evaluate": 'recordings = "nowhere"'}, "evaluate.recordings"),
+        ({"evaluate": "streaming = true", "task": 'protocol = "live-stream"\ninputs = ["EDA"]'}, "evaluate.streaming"),
+        ({"evaluate": 'recordings = "people"'}, "evaluate.recordings"),
         ({"evaluate": 'baselines = ["spi-style"]'}, "evaluate.baselines[0]"),
         ({"task": 'protocol = "live-segment"\ninputs = ["EDA"]\nclasses = {a = [0, 1], b = [1]}'}, "task.classes"),
     ],
