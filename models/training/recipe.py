@@ -46,7 +46,8 @@ class Fitted(Protocol):
 
     @property
     def model(self) -> PainModel | None:
-        """The network, where it can become a bundle as it stands; it reads `inputs` of the task."""
+        """The network, where it can become a bundle as it stands. It reads the inputs that the method itself lists as
+        `inputs` (`models.training.network.Network`: some of the task's, or images of them), else all of the task's."""
         ...
 
     @property
@@ -72,7 +73,7 @@ class Task:
     ordinal: bool = False
     """Whether classes are learnt as ordered (cumulative) targets."""
     options: Mapping[str, object] = field(default_factory=dict)
-    """Further settings of the configuration by name: augmentation, label_smoothing, device, ..."""
+    """Further settings of the configuration by name; networks take `models.training.schedules.OPTIONS`."""
 
 
 class Recipe(Protocol):
