@@ -236,7 +236,7 @@ class WebhookOutput:
                 else:
                     _LOGGER.error("bed %s: the webhook will never take an alarm: %s; it is given up", self._bed, error)
                     self._box.done(letter, delivered=False)
-                    failures = 0
+                    failures, self._problem = 0, ""  # it answers: only this message is at fault
             except Exception:  # a defect must not end the sender in silence
                 failures += 1
                 pause = self._backoff_s[1]
