@@ -17,7 +17,8 @@ from monitor.sources.synthetic import SyntheticPatient, synthetic_recording
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
 COMMANDS = {
-    *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session", "keys", "sound-test"),
+    *("demo", "daemon", "replay", "stream", "streams", "check", "models", "inspect", "verify", "new-session"),
+    *("keys", "sound-test", "status"),
     *("audio-pause", "suspend", "resume", "limits", "alarms", "simulate-alarms"),
     *("marker", "nrs", "acknowledge", "recalibrate", "export", "run", "dashboard", "install-service"),
 }
