@@ -72,6 +72,7 @@ def record(path: Path, *, settings: AlarmSettings | None = None, extra: dict[int
             last = at
             chunk: Chunk = dataclasses.replace(made_chunk(), stream=info.key, arrival=at)
             writer.chunk(chunk)
+            alarm.arrived("EDA", at)
             writer.events([score, index, *alarm.on_index(index, score)])
         if k in commands:
             command = commands[k]
