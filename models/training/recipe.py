@@ -47,7 +47,8 @@ class Fitted(Protocol):
     @property
     def model(self) -> PainModel | None:
         """The network, where it can become a bundle as it stands. It reads the inputs that the method itself lists as
-        `inputs` (`models.training.network.Network`: some of the task's, or images of them), else all of the task's."""
+        `inputs` (`models.training.network.Network`: some of the task's, or images of them), else all of the task's.
+        """
         ...
 
     @property
