@@ -67,7 +67,11 @@ def arousal_of(courses: Sequence[Course], *, seed: int, shuffles: int = SHUFFLES
     return {
         "notice": NOTICE,
         "blocks": {
-            kind: {name: contrast(np.array(values), seed=seed, shuffles=shuffles) for name, values in measures.items()}
+            kind: {
+                name: contrast(np.array(measures[name]), seed=seed, shuffles=shuffles)
+                for name in MEASURES
+                if name in measures
+            }
             for kind, measures in rows.items()
         },
     }

@@ -26,9 +26,9 @@ def show_recordings(report: Mapping[str, Any], console: Console) -> None:
 
 def _rests(report: Mapping[str, Any]) -> Table:
     table = Table(title=f"At rest, a window every {report['hop_s']:g} s, limit {report['alarm_limit']:g}")
-    table.add_column("recordings", no_wrap=True)
+    table.add_column("recordings", overflow="fold")
     for name in ("n", "hours", "scored", "over", "index (quartiles)", "alarms", "an hour (95 %)"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for name, row in (*report["groups"].items(), ("all", report["all"])):
         table.add_row(
             name,
@@ -54,9 +54,9 @@ def _share(value: float | None) -> str:
 def _arousal(arousal: Mapping[str, Any]) -> Table:
     table = Table(title="Blocks of stress less the mean of the rests before and after")
     for name in ("block", "measure"):
-        table.add_column(name)
-    for name in ("subjects", "difference (95 %)", "higher in", "p", "with shuffled labels"):
-        table.add_column(name, justify="right")
+        table.add_column(name, overflow="fold")
+    for name in ("n", "difference (95 %)", "higher", "p", "shuffled labels"):
+        table.add_column(name, justify="right", overflow="fold")
     for kind, measures in arousal["blocks"].items():
         for name, row in measures.items():
             interval = "" if row["low"] is None else f" ({row['low']:+.2g} to {row['high']:+.2g})"
