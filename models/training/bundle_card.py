@@ -102,7 +102,7 @@ Confusion (rows true: {", ".join(names)}): `{figures["test.confusion"]}`; plain:
 
 Median index of windows without pain: {float(figures["test.none_median_index"]):.3g}. Temperature
 {spec.calibration.temperature:g}; calibration error on the calibration subjects {_number(spec.calibration.ece)}.
-{_no_index(spec)}
+{_no_index(spec)}{_live(figures)}
 ## Published
 
 {_published(method, spec)}
@@ -153,6 +153,27 @@ def _no_index(spec: BundleSpec) -> str:
     return (
         "\n**It draws no index and may not alarm**: for that a model has to stand beside plain features at least, and\n"
         f"to have a median index under {CALM_AT_REST:g} where there is no pain.\n"
+    )
+
+
+_LIVE: Final = (
+    ("Median at rest", "rest.median_index"),
+    ("At rest: share of windows below 35", "rest.share_below_35"),
+    ("Severe tonic pain of responders: share that pass 70 within 30 s", "severe_tonic.share_above_70_within_30_s"),
+    ("The same from 30 s on: median", "severe_tonic.later_median_index"),
+    ("Confounders without pain: share with an index of 50 or more", "confounders.share_that_reach_50"),
+)
+
+
+def _live(figures: Mapping[str, float | str]) -> str:
+    """The index of whole sittings, where some were followed live."""
+    if "live.windows" not in figures:
+        return ""
+    rows = "\n".join(f"| {text} | {_number(figures[f'live.{key}'])} |" for text, key in _LIVE)
+    return (
+        f"\nLive, every window of {_number(figures['live.subjects'])} further held-out sittings "
+        f"({float(figures['live.windows']):.0f} windows): balanced accuracy {_number(figures['live.balanced_accuracy'])}."
+        f"\n\n| Fast index, after calibration | |\n|---|---|\n{rows}\n"
     )
 
 

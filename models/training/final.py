@@ -28,6 +28,7 @@ from models.data.protocols import require_bundle
 from models.data.simulated import CLASSES
 from models.data.traced import TracedSet
 from models.evaluation.predictions import Predictions, read_predictions
+from models.evaluation.streaming import without_distance
 from models.training.baseline import features, fit_baseline
 from models.training.bundle_card import write_bundle_card
 from models.training.card import describes, write_card
@@ -149,7 +150,8 @@ def write_parts(plan: Plan, chosen: _Chosen) -> Path:
     if live_classes:
         figures["rule"] = _RULE[str(plan.settings.task.protocol)]
         sittings = calibrated_sittings("test", max(100, len(split.test)), plan.settings.bundle.live_subjects, inputs)
-        courses = [follow(TorchRunner(model), _may_alarm(spec, True), sitting) for sitting in sittings]
+        followed = _may_alarm(without_distance(spec), True)
+        courses = [follow(TorchRunner(model), followed, sitting) for sitting in sittings]
         figures |= _prefixed("live", live_figures(courses))
         subjects["live"] = tuple(sitting.patient.subject for sitting in sittings)
         eligible = fit_for_alarms(figures)

@@ -90,7 +90,12 @@ def test_figures_are_those_of_the_predictions(run: Run) -> None:
 @contextmanager
 def started(config: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "models", "train", str(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Whatever starts these tests in the background makes them ignore Ctrl-C, and all that they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
