@@ -252,7 +252,11 @@ def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: War
     ward.receiver.end.set()
     time.sleep(max(0.0, AWAY_S - (time.monotonic() - gone)))
     assert ward.last("pain_severe") == ""
+    engine, before = ward.process, ward.station.subscribed
+    engine.suspend()  # for a moment: the station must be there before the monitor is, or it would miss what is sent
     ward.broker.start()
+    ward.until(lambda: ward.station.subscribed > before, 5.0)
+    engine.resume()
     ward.until(lambda: ward.last("pain_severe") == "latched", 60.0)
     ward.until(lambda: "broker_lost" not in ward.standing(), 60.0)
     ward.control.request("acknowledge", {"condition": "pain_severe"})
