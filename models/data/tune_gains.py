@@ -2,8 +2,9 @@
 
 How strongly simulated skin and hearts answer to pain decides what any model can reach on them. So that the figures lie
 where published ones do, two gains are searched such that a uni-modal FCN comes to what it reached on BioVid A: 80 %
-from skin conductance, 62 % from the ECG. As there, it tells short severe stimuli from rest, by windows of 5.5 s, and every
-subject is tested by a model that never saw it; tonic pain and confounders, which BioVid A has none of, are left out.
+from skin conductance, 62 % from the ECG. As there, it tells short severe stimuli from rest, by windows of 5.5 s, and
+every subject is tested by a model that never saw it; tonic pain and confounders, which BioVid A has none of, are left
+out.
 
 Whatever is learnt from simulated subjects afterwards repeats these two figures by construction and is no evidence for
 them. The 20 subjects come from a range of seeds of their own, and the file keeps the hash of everything else that the
