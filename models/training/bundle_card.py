@@ -172,8 +172,8 @@ def _live(figures: Mapping[str, float | str]) -> str:
     rows = "\n".join(f"| {text} | {_number(figures[f'live.{key}'])} |" for text, key in _LIVE)
     return (
         f"\nLive, every window of {_number(figures['live.subjects'])} further held-out sittings "
-        f"({float(figures['live.windows']):.0f} windows): balanced accuracy {_number(figures['live.balanced_accuracy'])}."
-        f"\n\n| Fast index, after calibration | |\n|---|---|\n{rows}\n"
+        f"({float(figures['live.windows']):.0f} windows): balanced accuracy "
+        f"{_number(figures['live.balanced_accuracy'])}.\n\n| Fast index, after calibration | |\n|---|---|\n{rows}\n"
     )
 
 

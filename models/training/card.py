@@ -119,7 +119,23 @@ def describes(architecture: str) -> bool:
     return architecture in _ABOUT
 
 
-def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int]) -> str:
+SITTINGS: Final = (
+    "`monitor/sources/synthetic*.py`: simulated subjects whose answers to pain follow published directions and "
+    "latencies, 15 % of them weak or absent; trains of phasic pain, tonic pain of 30-120 s, and movement, effort and "
+    "startle, which are not pain. Sampling rates and the length of calibration are drawn for each subject. Protocol: "
+    "live stream (windows cut, gated and scaled by the same `Pipeline` that runs live)."
+)
+COHORT: Final = (
+    'The simulated cohort (`kind = "simulated"`): subjects whose answers to pain follow published directions and '
+    "latencies, some of them weak or absent; phasic and tonic pain; movement, effort and startle, which are not pain; "
+    "sensors that fail. Sampling rates are drawn for each subject. Protocol: `{protocol}`; live windows are cut, gated "
+    "and scaled by the same `Pipeline` that runs at a bed."
+)
+
+
+def write_card(
+    *, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int], data: str = SITTINGS
+) -> str:
     """Markdown text of the card.
 
     Args:
@@ -127,6 +143,7 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
         spec: With `training.metrics` and `calibration`.
         model: Trained.
         windows: Windows by part (train, validation, calibration, test).
+        data: Which simulated people, and how windows were cut.
     """
     figures, calibration = spec.training.metrics, spec.calibration
     about = _ABOUT[model.architecture]
@@ -181,12 +198,9 @@ Attention maps:
 
 ## Data
 
-`monitor/sources/synthetic*.py`: simulated subjects whose answers to pain follow published directions and latencies,
-15 % of them weak or absent; trains of phasic pain, tonic pain of 30-120 s, and movement, effort and startle, which
-are not pain. Sampling rates and the length of calibration are drawn for each subject. Protocol: live stream (windows
-cut, gated and scaled by the same `Pipeline` that runs live).
+{_wrapped(data.format(protocol=spec.training.protocol))}
 
-Labels from the known stimulus: {figures["rule"]}.
+{_wrapped(f"Labels from the known stimulus: {figures['rule']}.")}
 
 | Part | Subjects | Windows |
 |---|---|---|
@@ -197,7 +211,7 @@ No subject is in two parts; test subjects come from a range of seeds of their ow
 
 ## Results on held-out simulated patients
 
-Windows drawn with equal classes; beside the model, logistic regression on a few plain features of the same windows.
+Windows drawn alike of every subject; beside the model, logistic regression on a few plain features of the same windows.
 
 | | This model | Logistic regression |
 |---|---|---|

@@ -31,7 +31,7 @@ from models.evaluation.predictions import Predictions, read_predictions
 from models.evaluation.streaming import without_distance
 from models.training.baseline import features, fit_baseline
 from models.training.bundle_card import write_bundle_card
-from models.training.card import describes, write_card
+from models.training.card import COHORT, describes, write_card
 from models.training.drawing import Drawing
 from models.training.folds import Job, found
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
@@ -168,7 +168,7 @@ def write_parts(plan: Plan, chosen: _Chosen) -> Path:
     sizes = {part: sum(chosen.content["windows"][part].values()) for part in _PARTS}
     title = plan.settings.bundle.title or f"{chosen.method} on {' and '.join(plan.settings.task.inputs)}"
     if live_classes and describes(model.architecture):
-        card = write_card(title=title, spec=spec, model=model, windows=sizes)
+        card = write_card(title=title, spec=spec, model=model, windows=sizes, data=COHORT)
     else:
         card = write_bundle_card(title=title, method=chosen.method, spec=spec, model=model, windows=sizes, split=split)
     parts = plan.settings.folder / "export"
