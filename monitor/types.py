@@ -305,7 +305,33 @@ class PainIndex:
         return self.voted if self.vote else None if self.hollow else self.fast
 
 
-ALARM_RULES: Final = "3"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparators:
+    """Plain measures beside the index of one window, each made without any model; see `monitor.scoring.measures`.
+
+    Each is None where it cannot be told, and its `absent` then says why: `BVP:gap`, `EDA:no_stream`.
+    """
+
+    bed: str
+    epoch: int
+    k: int
+    t_end: float
+    t_rel: float
+    heart_rate_bpm: float | None
+    heart_rate_from: str
+    """Modality that it is taken from: ECG, else BVP; empty where there is none."""
+    heart_rate_absent: tuple[str, ...]
+    scr_per_s: float | None
+    """Skin conductance responses a second over the last minute."""
+    scr_from: str
+    scr_absent: tuple[str, ...]
+    spi: float | None
+    """SPI-style index of the pulse wave, 0 to 100 (`monitor.scoring.pleth`)."""
+    spi_from: str
+    spi_absent: tuple[str, ...]
+
+
+ALARM_RULES: Final = "4"
 """Version of the alarm rules, kept in every session: by other rules other alarms may come of the same log."""
 
 
@@ -487,5 +513,13 @@ class Command:
 
 
 Event: TypeAlias = (
-    StreamEvent | WindowsSkipped | CalibrationEvent | Score | PainIndex | AlarmEvent | AlarmAction | Marker
+    StreamEvent
+    | WindowsSkipped
+    | CalibrationEvent
+    | Score
+    | PainIndex
+    | Comparators
+    | AlarmEvent
+    | AlarmAction
+    | Marker
 )
