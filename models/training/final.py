@@ -240,7 +240,10 @@ def _may_alarm(spec: BundleSpec, eligible: bool) -> BundleSpec:
 def _with_fallback(entry: Mapping[str, Any], traced: TracedSet, job: Job) -> tuple[InputSpec, ...]:
     """What the model reads, with the baseline of the training subjects to stand in until a bed is calibrated."""
     inputs = tuple(InputSpec.model_validate_json(json.dumps(item)) for item in entry["inputs"])
-    filled, learnt = population_fallback(traced, job.split.train)
+    try:
+        filled, learnt = population_fallback(traced, job.split.train)
+    except ValueError as error:
+        raise SourceError(str(error), where=job.name, todo="Train on people whose rest was recorded") from None
     check_learnt([learnt], job.split.parts, job.split.name)
     scales = {item.modality: item.scale for item in filled}
     return tuple(
