@@ -48,7 +48,8 @@ def test_what_nothing_needs_is_gone_and_the_original_stays() -> None:
     cut = pruned(whole, ["logits"])
     assert {item.name for item in cut.graph.initializer} == {"w1", "b"}
     assert [node.op_type for node in cut.graph.node] == ["Mul", "Add"]
-    assert len(whole.graph.node) == 3 and len(whole.graph.initializer) == 4
+    assert len(whole.graph.node) == 3
+    assert len(whole.graph.initializer) == 4
 
 
 def test_an_output_that_is_not_there_is_refused() -> None:
