@@ -88,7 +88,7 @@ def bed_state(
             QualityView(modality=m, usable=True, reasons=(), grade="", metrics={}) for m in modalities[:2]
         ),
         "calibration": CalibrationView(state="calibrated", valid_s=120.0, needed_s=120.0),
-        "comparators": ComparatorView(heart_rate_bpm=72.4, heart_rate_from="ECG", scr_per_min=4.0),
+        "comparators": ComparatorView(heart_rate_bpm=72.4, heart_rate_from="ECG", scr_per_s=0.07, spi=48.0),
         "alarms": (),
         "streams": tuple(stream_view(m) for m in modalities),
         "recording": RecordingView(recording=True, problem="", lost_records=0, lost_samples=0),

@@ -71,7 +71,8 @@ class Pose:
     patient: SyntheticPatient
     course: FloatArray
     """(n,) what each window of 1 s, from the session's first on, would have scored; NaN where it had no score."""
-    scr_per_min: float
+    scr_per_s: float
+    spi: float | None = None
     bed: dict[str, Any] = field(default_factory=dict)
     """What differs from a bed that runs well at the moment of the picture and shortly before."""
     unscored: tuple[str, ...] = ()
@@ -123,26 +124,26 @@ def poses() -> list[Pose]:
     # The patch lies on the table, flat at zero, for thirty seconds; then its transmitter goes.
     dropout = Artefact(kind="dropout", modality="EDA", onset_s=float(came_off), duration_s=60.0, size=0.0)
     return [
-        Pose(name="calm", patient=rest, course=calm, scr_per_min=3.0, bed={"markers": _markers()}),
+        Pose(name="calm", patient=rest, course=calm, scr_per_s=0.05, bed={"markers": _markers()}),
         Pose(
             name="alarming",
             patient=patient(episodes=[PainEpisode.phasic(onset, 1.0) for onset in np.arange(780.0, _LONG_S, 9.0)]),
             course=pain,
-            scr_per_min=7.0,
+            scr_per_s=0.12,
             bed={"alarms": (alarm_view(index=float(_mean(pain, 10))),), "markers": _markers()},
         ),
         Pose(
             name="calibrating",
             patient=rest,
             course=_course(seed=4, bump=(0.0, 0.0, 0.0), level=21.0)[:66],
-            scr_per_min=3.0,
+            scr_per_s=0.05,
             bed={"calibration": CalibrationView(state="calibrating", valid_s=58.0, needed_s=120.0)},
         ),
         Pose(
             name="sensor-off",
             patient=patient(episodes=(), artefacts=(dropout,)),
             course=off,
-            scr_per_min=0.0,
+            scr_per_s=0.00,
             unscored=("EDA:no_data",),
             silent=(("EDA", came_off + 30.0),),
             bed={
@@ -155,7 +156,7 @@ def poses() -> list[Pose]:
             name="disconnected",
             patient=rest,
             course=calm,
-            scr_per_min=3.0,
+            scr_per_s=0.05,
             silence_s=6.0,
             bed={"markers": _markers()},
         ),
@@ -164,7 +165,7 @@ def poses() -> list[Pose]:
                 name=name,
                 patient=rest,
                 course=calm,
-                scr_per_min=3.0,
+                scr_per_s=0.05,
                 model=model,
                 bed=_calibration(model) | {"markers": _markers()},
             )
@@ -246,7 +247,7 @@ def _bed(pose: Pose, k: int) -> BedState:
             QualityView(modality=name, usable=name not in silent, reasons=(), grade="", metrics={}) for name in _SCORED
         ),
         "comparators": ComparatorView(
-            heart_rate_bpm=_heart_rate(pose.patient, k), heart_rate_from="ECG", scr_per_min=pose.scr_per_min
+            heart_rate_bpm=_heart_rate(pose.patient, k), heart_rate_from="ECG", scr_per_s=pose.scr_per_s, spi=pose.spi
         ),
         "index": IndexView(
             fast=None if np.isnan(fast) else float(fast),

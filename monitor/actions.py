@@ -74,6 +74,12 @@ class LimitsArgs(_Args):
     heart_rate_on: float | None = None
     heart_rate_off: float | None = None
     heart_rate_after_s: float | None = None
+    scr_per_s_on: float | None = None
+    scr_per_s_off: float | None = None
+    scr_per_s_after_s: float | None = None
+    spi_on: float | None = None
+    spi_off: float | None = None
+    spi_after_s: float | None = None
 
 
 class NewSessionArgs(_Args):

@@ -9,6 +9,7 @@ from monitor.assessment import BundlePlan
 from monitor.config import BedSettings
 from monitor.preprocess import StreamBuffer
 from monitor.quality import HISTORY_S
+from monitor.scoring.measures import LONGEST_S, PlainMeasures
 from monitor.types import Reason, StreamEvent, StreamEventKind, StreamInfo, many_channels
 
 SILENT_S: Final = 5.0
@@ -27,9 +28,10 @@ class Admission:
     Args:
         bed: Settings of the bed.
         plans: Its bundles; a stream that is taken is attached to each input that it can feed.
+        measures: The plain measures, which it feeds too.
     """
 
-    def __init__(self, *, bed: BedSettings, plans: Sequence[BundlePlan]) -> None:
+    def __init__(self, *, bed: BedSettings, plans: Sequence[BundlePlan], measures: PlainMeasures) -> None:
         self.buffers: dict[str, StreamBuffer] = {}
         """By stream key, those that serve a modality."""
         self.last_arrival: dict[str, float] = {}
@@ -38,10 +40,16 @@ class Admission:
         """By stream key, the end of the newest window that was decided without it."""
         self._bed = bed
         self._plans = tuple(plans)
+        self._measures = measures
         self._by_modality: dict[str, StreamBuffer] = {}
-        longest = max(plan.length_s for plan in plans)
-        history = max(HISTORY_S.get(i.modality, 0.0) for plan in plans for i in plan.spec.inputs)
-        self._buffer_s = max(bed.buffer_s, bed.allowed_lateness_s + longest + history + bed.hop_s + _MARGIN_S)
+        longest = max(LONGEST_S, *(plan.length_s for plan in plans))
+        history = max(HISTORY_S.values())
+        self._buffer_s = max(bed.buffer_s, self.lag_s(bed) + longest + history + bed.hop_s + _MARGIN_S)
+
+    @staticmethod
+    def lag_s(bed: BedSettings) -> float:
+        """How far back everything of a stream has arrived, also of one that windows do not wait for."""
+        return max(bed.allowed_lateness_s, SILENT_S)
 
     def refusal(self, info: StreamInfo) -> str:
         """Why a stream cannot be taken, in words; empty where it can."""
@@ -90,6 +98,7 @@ class Admission:
             for spec in plan.spec.inputs:
                 if spec.modality == info.modality:
                     plan.attach(spec, buffer)
+        self._measures.attach(buffer)
         return self.event(info, StreamEventKind.OPENED, at, self._too_slow(info))
 
     def _is_read(self, info: StreamInfo) -> bool:
@@ -112,6 +121,7 @@ class Admission:
         self._by_modality.pop(buffer.info.modality or "", None)
         for plan in self._plans:
             plan.detach(buffer)
+        self._measures.detach(buffer)
 
     def event(self, info: StreamInfo, kind: StreamEventKind, t: float, detail: str) -> StreamEvent:
         """Something that befell a stream of the bed."""
@@ -119,7 +129,7 @@ class Admission:
 
     def silent(self, buffer: StreamBuffer, now: float) -> bool:
         """Whether a stream has brought nothing for so long that it is not waited for."""
-        return now - self.last_arrival[buffer.info.key] > max(SILENT_S, self._bed.allowed_lateness_s)
+        return now - self.last_arrival[buffer.info.key] > self.lag_s(self._bed)
 
     def skin_temperature(self, t_end: float) -> float | None:
         """Skin temperature in degC some seconds before a window's end, where the bed has a sensor.
@@ -128,7 +138,7 @@ class Admission:
         and cools over minutes.
         """
         buffer = self._by_modality.get("TEMP")
-        at = t_end - max(self._bed.allowed_lateness_s, SILENT_S)
+        at = t_end - self.lag_s(self._bed)
         segment = None if buffer is None else buffer.timeline.covering(at, at)
         if buffer is None or segment is None:
             return None

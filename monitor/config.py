@@ -99,6 +99,18 @@ class AlarmSettings(_Settings):
     """Heart rate below which that alarm ends; left out, 15 below heart_rate_on."""
     heart_rate_after_s: Annotated[float, Field(ge=0, le=120)] = 60.0
     """Stream time above the limit before that alarm."""
+    scr_per_s_on: Annotated[float, Field(ge=0.02, le=1)] | None = None
+    """Skin conductance responses a second, over the last minute, at or above which that comparator alarms (low)."""
+    scr_per_s_off: Annotated[float, Field(ge=0.01, le=1)] | None = None
+    """Rate below which that alarm ends; left out, half of scr_per_s_on."""
+    scr_per_s_after_s: Annotated[float, Field(ge=0, le=120)] = 15.0
+    """Stream time above the limit before that alarm."""
+    spi_on: Annotated[float, Field(ge=20, le=100)] | None = None
+    """SPI-style index of the pulse wave, 0 to 100, at or above which that comparator alarms (low)."""
+    spi_off: Annotated[float, Field(ge=5, le=100)] | None = None
+    """Index below which that alarm ends; left out, 15 below spi_on."""
+    spi_after_s: Annotated[float, Field(ge=0, le=120)] = 60.0
+    """Stream time above the limit before that alarm."""
     latch_medium: bool = True
     """Medium physiological alarms stay until acknowledged; nobody at the bedside can change this."""
     rejoin_s: Annotated[float, Field(ge=0, le=600)] = 120.0
@@ -456,11 +468,11 @@ def alarm_contradictions(alarm: AlarmSettings, key: str) -> list[Problem]:
             problems.append(
                 Problem(f"{key}.{level}_off", f"{off:g} is not below {level}_on = {on:g}", "an alarm would flap")
             )
-    if alarm.heart_rate_off is not None and (
-        alarm.heart_rate_on is None or alarm.heart_rate_off >= alarm.heart_rate_on
-    ):
-        what = "there is no higher heart_rate_on"
-        problems.append(Problem(f"{key}.heart_rate_off", what, "set heart_rate_on above it, or drop it"))
+    for plain in ("heart_rate", "scr_per_s", "spi"):
+        on, off = getattr(alarm, f"{plain}_on"), getattr(alarm, f"{plain}_off")
+        if off is not None and (on is None or off >= on):
+            what = f"there is no higher {plain}_on"
+            problems.append(Problem(f"{key}.{plain}_off", what, f"set {plain}_on above it, or drop it"))
     if alarm.severe_on < alarm.moderate_on:
         problems.append(
             Problem(f"{key}.severe_on", f"{alarm.severe_on:g} is below moderate_on = {alarm.moderate_on:g}")

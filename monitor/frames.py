@@ -104,7 +104,14 @@ class ComparatorView(_Frame):
     heart_rate_bpm: float | None = None
     heart_rate_from: str = ""
     """Modality that it was taken from."""
-    scr_per_min: float | None = None
+    heart_rate_absent: tuple[str, ...] = ()
+    """Why there is none: `ECG:gap`."""
+    scr_per_s: float | None = None
+    """Skin conductance responses a second over the last minute."""
+    scr_absent: tuple[str, ...] = ()
+    spi: float | None = None
+    """SPI-style index of the pulse wave, 0 to 100."""
+    spi_absent: tuple[str, ...] = ()
 
 
 class AlarmView(_Frame):

@@ -23,6 +23,7 @@ from monitor.config import BedSettings
 from monitor.preprocess import StreamBuffer
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
+from monitor.scoring.measures import PlainMeasures
 from monitor.scoring.scorer import Runner, pain_evidence, probabilities, uncertainty
 from monitor.scoring.vote import voted
 from monitor.types import (
@@ -30,6 +31,7 @@ from monitor.types import (
     AlarmEvent,
     Chunk,
     Command,
+    Comparators,
     Event,
     Float32Array,
     Marker,
@@ -69,7 +71,10 @@ class Pipeline:
         self.session = session
         self._runner = runner
         self._plans = tuple(BundlePlan(spec) for spec in bundles)
-        self._admission = Admission(bed=bed, plans=self._plans)
+        self._measures = PlainMeasures(
+            bed=bed.name, hop_s=bed.hop_s, reference_s=bed.calibration_s, lag_s=Admission.lag_s(bed)
+        )
+        self._admission = Admission(bed=bed, plans=self._plans, measures=self._measures)
         self._buffers = self._admission.buffers
         self._waiting: dict[str, StreamInfo] = {}
         self._now = 0.0
@@ -187,12 +192,14 @@ class Pipeline:
                 return [self._marker(command, kind="nrs", value=value)]
             case "recalibrate":
                 self._calibration.restart()
+                self._measures.recalibrate()
                 return [self._calibration.event(self._plan_keys(), command.at)]
             case "calibrate_span":
                 start, end = float(args["start"]), float(args["end"])
                 if not start < end:
                     raise ValueError(f"a calibration span ends after it begins, not {start:g}:{end:g}")
                 self._calibration.restrict(start, end)
+                self._measures.restrict(start, end)
                 return []
             case "restore_calibration":
                 self._calibration.restore({key: (v[0], v[1], v[2]) for key, v in args["baseline"].items()})
@@ -394,10 +401,23 @@ class Pipeline:
             ]
             index = self._vote(index, scores)
             scored = [plan for plan, item in zip(self._plans, scores, strict=True) if not item.absent]
-        events.extend((score, index))
+        comparators = self._compare(score, prepared[: position + 1])
+        events.extend((score, index, comparators))
         watched = {item.modality: item for inputs in reversed(prepared) for item in inputs.quality}
-        events.extend(self._alarm.on_index(index, score, tuple(watched.values())))
+        events.extend(self._alarm.on_index(index, score, tuple(watched.values()), comparators))
         self._calibrate(assessment, t_rel, scored, events)
+
+    def _compare(self, score: Score, prepared: Sequence[WindowInputs]) -> Comparators:
+        """The plain measures; `prepared` is of the bundles whose streams the window waited for, where there are any."""
+        waited = [item for plan, item in zip(self._plans, prepared, strict=False) if plan.available]
+        return self._measures.after(
+            epoch=score.epoch,
+            k=score.k,
+            t_end=score.t_end,
+            t_rel=score.t_rel,
+            qualities={quality.modality: quality for item in reversed(waited) for quality in item.quality},
+            silent={buffer.info.modality or "" for buffer in self._buffers.values() if self._silent(buffer)},
+        )
 
     def _vote(self, index: PainIndex, scores: Sequence[Score]) -> PainIndex:
         """Add what the bundles say together to the index of the one that is shown."""

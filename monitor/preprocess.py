@@ -104,11 +104,15 @@ class StreamBuffer:
 
     def track(self, spec: InputSpec) -> InputTrack:
         """The track that filters this stream for an input; inputs that filter alike share one."""
-        design = dsp.design_filter(spec.filter, stream_rate_hz=self.info.rate_hz, target_rate_hz=spec.rate_hz)
+        return self.track_of(spec.filter, spec.rate_hz)
+
+    def track_of(self, wanted: FilterSpec, rate_hz: float) -> InputTrack:
+        """The track of a filter for a grid of `rate_hz`; whoever wants the same one shares it."""
+        design = dsp.design_filter(wanted, stream_rate_hz=self.info.rate_hz, target_rate_hz=rate_hz)
         for track in self._tracks:
-            if track.filter == spec.filter and track.design is design:
+            if track.filter == wanted and track.design is design:
                 return track
-        track = InputTrack(self, spec.filter, design)
+        track = InputTrack(self, wanted, design)
         self._tracks.append(track)
         return track
 

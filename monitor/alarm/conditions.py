@@ -19,6 +19,8 @@ from monitor.types import Activation, AlarmEvent, AlarmKind, Presence, Priority
 PAIN_MODERATE: Final = "pain_moderate"
 PAIN_SEVERE: Final = "pain_severe"
 HEART_RATE: Final = "heart_rate"
+SCR_RATE: Final = "scr_rate"
+SPI: Final = "spi"
 TWO_SIGNS: Final = "two_signs"
 NO_DATA: Final = "no_data"
 UNSCORABLE: Final = "unscorable"

@@ -12,6 +12,8 @@ from monitor.config import AlarmSettings, alarm_contradictions
 LIMITS: Final = (
     *("moderate_on", "moderate_off", "moderate_after_s", "severe_on", "severe_off", "severe_after_s", "off_after_s"),
     *("heart_rate_on", "heart_rate_off", "heart_rate_after_s"),
+    *("scr_per_s_on", "scr_per_s_off", "scr_per_s_after_s"),
+    *("spi_on", "spi_off", "spi_after_s"),
 )
 """Settings that an operator may change; whether an alarm latches, say, is for the configuration alone (A11)."""
 

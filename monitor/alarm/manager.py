@@ -10,8 +10,8 @@ a count of windows, so neither the hop nor the speed of a replay shifts an alarm
   calibrated to this subject) freezes both timers; after `freeze_s` of nothing else they are reset, a pain alarm that is
   present ends, because nobody can know whether it still holds, and where scores are lacking or not believed a technical
   alarm takes its place (A7).
-* Two signs (A17): moderate pain and the heart rate, both low, together call for a medium alarm, if the model reads no
-  signal that the heart rate is taken from: what one sensor shows twice is no second sign.
+* Two signs (A17): moderate pain and a plain measure, both low, together call for a medium alarm, if the model reads no
+  signal that the measure is taken from: what one sensor shows twice is no second sign.
 * Latching (A11): medium physiological alarms stay until acknowledged; low and technical ones do not latch.
 * An alarm that returns soon joins the last one, counted and without a new sound (A13); one that was acknowledged, or
   came back without a sound, is heard again after `reminder_s` (A10).
@@ -29,7 +29,6 @@ Pain is never of high priority (A3). Every text asks for reassessment or names a
 from __future__ import annotations
 
 import dataclasses
-import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -38,7 +37,6 @@ from typing import Any, Final, TypeAlias
 from monitor.alarm.absence import Absence
 from monitor.alarm.conditions import (
     BROKER_LOST,
-    HEART_RATE,
     NO_DATA,
     PAIN_MODERATE,
     PAIN_SEVERE,
@@ -55,12 +53,14 @@ from monitor.alarm.faults import WindowFaults
 from monitor.alarm.levels import Fault, Level
 from monitor.alarm.limits import changed_limits
 from monitor.alarm.signals import URGENCY, Signals
+from monitor.alarm.signs import PlainSign, Readings, heart_rate_in, plain_signs, readings_of
 from monitor.alarm.silence import Silence
 from monitor.config import AlarmSettings
 from monitor.types import (
     AlarmAction,
     AlarmEvent,
     AlarmKind,
+    Comparators,
     PainIndex,
     Presence,
     Priority,
@@ -74,15 +74,9 @@ AlarmOutput: TypeAlias = AlarmEvent | AlarmAction
 REPORTED: Final = (STORE_FULL, BROKER_LOST, SELF_CHECK_MISSED)
 """Technical conditions whose cause lies outside the flow: whoever sees it says so with `technical`."""
 
-_HEART_RATE_BAND: Final = 15.0
-
 
 def _pain(value: float, limit: float, after_s: float) -> str:
     return f"Reassess pain: enter a score (index {value:.0f} >= {limit:g} for {after_s:g} s)"
-
-
-def _heart_rate(value: float, limit: float, after_s: float) -> str:
-    return f"Look at the patient: heart rate {value:.0f} >= {limit:g} for {after_s:g} s"
 
 
 class AlarmManager:
@@ -106,10 +100,9 @@ class AlarmManager:
         self._severe = Level(severe, text=_pain, quantity="Index")
         self._moderate = Level(Condition(shared, PAIN_MODERATE, kind=physiological), text=_pain, quantity="Index")
         self._pain = (self._severe, self._moderate)
-        self._heart_rate = Level(
-            Condition(shared, HEART_RATE, kind=physiological), text=_heart_rate, quantity="Heart rate"
-        )
-        self._levels = (*self._pain, self._heart_rate)
+        self._signs = plain_signs(shared)
+        self._second: PlainSign | None = None
+        self._levels = (*self._pain, *(sign.level for sign in self._signs))
         self._two_signs = Condition(
             shared, TWO_SIGNS, kind=physiological, priority=Priority.MEDIUM, latching=settings.latch_medium
         )
@@ -146,8 +139,6 @@ class AlarmManager:
         self._last_t = 0.0
         self._ticked_at: float | None = None
         self._frozen_s = 0.0
-        self._rate_lost_s = 0.0
-        self._rate_from = ""
 
     @property
     def settings(self) -> AlarmSettings:
@@ -156,13 +147,20 @@ class AlarmManager:
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def on_index(self, index: PainIndex, score: Score, quality: Sequence[Quality] = ()) -> list[AlarmOutput]:
+    def on_index(
+        self,
+        index: PainIndex,
+        score: Score,
+        quality: Sequence[Quality] = (),
+        comparators: Comparators | None = None,
+    ) -> list[AlarmOutput]:
         """Take one window.
 
         Args:
             index: The index after the window.
             score: The score of the same window, or why there is none.
             quality: Of every modality of the bed, where others than the scoring bundle's are watched too.
+            comparators: Plain measures of the window; None: the heart rate is the one that the quality holds.
 
         Returns:
             The transitions that followed.
@@ -183,10 +181,11 @@ class AlarmManager:
             scored=not score.withheld,
         )
         watched = quality or score.quality
+        plain = heart_rate_in(watched) if comparators is None else readings_of(comparators)
         return [
             *self._window_faults.see(score, watched, dt, moment, silent=self._absence.silent),
             *self._follow_pain(index, score, dt, moment),
-            *self._follow_comparators(watched, dt, moment),
+            *self._follow_plain(plain, dt, moment),
             *self._follow_two_signs(index, score, moment),
             *self._absence.on_window(score, dt, moment),
         ]
@@ -406,9 +405,8 @@ class AlarmManager:
         self._moderate.limit(
             on=cfg.moderate_on, off=cfg.moderate_off, after_s=cfg.moderate_after_s, off_after_s=cfg.off_after_s
         )
-        on = math.inf if cfg.heart_rate_on is None else cfg.heart_rate_on
-        off = on - _HEART_RATE_BAND if cfg.heart_rate_off is None else cfg.heart_rate_off
-        self._heart_rate.limit(on=on, off=off, after_s=cfg.heart_rate_after_s, off_after_s=cfg.off_after_s)
+        for sign in self._signs:
+            sign.limit(cfg)
 
     def _action(
         self, action: str, actor: str, moment: Moment, before: dict[str, Any], after: dict[str, Any], text: str
@@ -473,41 +471,45 @@ class AlarmManager:
             events += self._window_faults.doubt(moment)
         return events
 
-    def _follow_comparators(self, quality: Sequence[Quality], dt: float, moment: Moment) -> list[AlarmOutput]:
-        """The heart rate, where it has a limit; a window without one resets what has not persisted."""
-        if self._settings.heart_rate_on is None:
-            return list(self._heart_rate.abandon(moment, "It has no limit any more"))
-        rates = [(item.metrics["heart_rate_bpm"], item.modality) for item in quality if item.usable and _has_rate(item)]
-        if rates:
-            self._rate_lost_s = 0.0
-            rate, self._rate_from = rates[0]
-            return list(self._take(self._heart_rate, rate, dt, dataclasses.replace(moment, index=None)))
-        self._rate_lost_s += dt
-        if self._rate_lost_s <= self._settings.freeze_s:
-            return []
-        return list(self._heart_rate.abandon(moment, "The heart rate can no longer be told"))
+    def _follow_plain(self, readings: Readings, dt: float, moment: Moment) -> list[AlarmOutput]:
+        """The plain measures that have a limit; what cannot be told for a while resets what has not persisted."""
+        events: list[AlarmOutput] = []
+        for sign in self._signs:
+            found = readings.get(sign.condition.name)
+            if not sign.limited(self._settings):
+                events += sign.level.abandon(moment, "It has no limit any more")
+            elif found is not None:
+                sign.lost_s = 0.0
+                value, sign.source = found
+                events += self._take(sign.level, value, dt, dataclasses.replace(moment, index=None))
+            else:
+                sign.lost_s += dt
+                if sign.lost_s > self._settings.freeze_s:
+                    events += sign.level.abandon(moment, f"The {sign.noun} can no longer be told")
+        return events
 
     def _follow_two_signs(self, index: PainIndex, score: Score, moment: Moment) -> list[AlarmOutput]:
         """Two low alarms of different signals make a medium one, unless severe pain is one already (A17)."""
-        both = self._moderate.condition.holds and self._heart_rate.condition.holds
+        read = {item.modality for item in score.quality}
+        plain = [sign for sign in self._signs if sign.condition.holds] if self._moderate.condition.holds else []
+        apart = [sign for sign in plain if sign.source not in read]
         if self._two_signs.holds:
-            return [] if both else list(self._two_signs.clear(moment, "Index and heart rate are no longer both high"))
+            if apart or self._second in plain or (plain and self._second is None):  # it may have been restored
+                return []
+            noun = self._second.noun if self._second else "the plain measure"
+            return list(self._two_signs.clear(moment, f"Index and {noun} are no longer both high"))
         judged = index.judged is not None and (index.vote or not score.withheld)
-        apart = self._rate_from not in {item.modality for item in score.quality}
-        if not (both and judged and apart) or self._severe.condition.holds or self._signals.suspended:
+        if not (apart and judged) or self._severe.condition.holds or self._signals.suspended:
             return []
-        onset = max(item.last.onset for item in (self._moderate.condition, self._heart_rate.condition) if item.last)
-        text = f"Reassess pain: enter a score (index, and heart rate from {self._rate_from}, above their limits)"
+        self._second = sign = apart[0]
+        onset = max(item.last.onset for item in (self._moderate.condition, sign.condition) if item.last)
+        text = f"Reassess pain: enter a score (index, and {sign.noun} from {sign.source}, above their limits)"
         return list(self._begin(self._two_signs, onset, moment, text))
 
     def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
         told = self._reports[name]
         causes = tuple(cause for cause in told if cause != name)  # where nothing else is known, the name stands in
         return list(fault.see(frozenset(told), dt, dataclasses.replace(moment, causes=causes)))
-
-
-def _has_rate(quality: Quality) -> bool:
-    return math.isfinite(quality.metrics.get("heart_rate_bpm", math.nan))
 
 
 def _within(length: float, allowed: float, what: str) -> float:

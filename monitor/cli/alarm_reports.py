@@ -232,7 +232,7 @@ def _burden_rows(report: AlarmReport) -> Iterator[tuple[str, str]]:
             said = f"median {_number(delay.median_s)} s, p90 {_number(delay.p90_s)} s"
             said += f"; newly announced in {delay.episodes} of {item.episodes}"
             yield f"onset to {delay.condition}", said if delay.episodes else "newly announced in none"
-    yield "plain comparator", report.heart_rate
+    yield "plain comparators", report.heart_rate
 
 
 def _table(title: str, **arguments: Any) -> Table:

@@ -15,6 +15,7 @@ from monitor.types import (
     AlarmEvent,
     CalibrationEvent,
     CalibrationState,
+    Comparators,
     Event,
     Marker,
     PainIndex,
@@ -80,16 +81,19 @@ class _Bed:
     alarms: dict[str, AlarmEvent] = field(default_factory=dict)
     score: Score | None = None
     index: PainIndex | None = None
+    measures: Comparators | None = None
     t_end: float = 0.0
     t_rel_minus_t: float = 0.0
 
     def take(self, event: Event) -> None:
         """Keep what the next line needs."""
         if isinstance(event, Score):
-            self.score, self.index = event, None
+            self.score, self.index, self.measures = event, None, None
             self.t_end, self.t_rel_minus_t = event.t_end, event.t_rel - event.t_end
         elif isinstance(event, PainIndex):
             self.index = event
+        elif isinstance(event, Comparators):
+            self.measures = event
         elif isinstance(event, CalibrationEvent):
             self.calibration = event
         elif isinstance(event, AlarmEvent):
@@ -143,6 +147,7 @@ class ScoreLines:
             _said(score, state.index),
             _votes(state.index),
             *map(_quality, score.quality),
+            _measured(state.measures),
             _calibration(score, state.calibration),
         ]
         if state.alarms:
@@ -180,6 +185,18 @@ def _mean(index: PainIndex | None, which: str) -> str:
     if index is None or value is None:
         return "  --"
     return f"{'~' if index.hollow else ''}{value:.0f}".rjust(4)
+
+
+def _measured(measures: Comparators | None) -> str:
+    """The plain measures that there are: `HR 72 SCR 0.07/s SPI 41`."""
+    if measures is None:
+        return ""
+    told = (
+        ("HR {:.0f}", measures.heart_rate_bpm),
+        ("SCR {:.2f}/s", measures.scr_per_s),
+        ("SPI {:.0f}", measures.spi),
+    )
+    return " ".join(text.format(value) for text, value in told if value is not None)
 
 
 def _quality(quality: Quality) -> str:
@@ -237,6 +254,7 @@ class JsonLines:
     `t_end` counts in seconds from the origin of the window grid; `probabilities`, `index_fast` and `index_slow` are
     null where there are none, and `absent` or `uncertain` then says why; `hollow` marks an index not calibrated to the
     subject.
+    `comparators` has the plain measures beside the model, null where one cannot be told, and why under `absent`.
     `model` says where the bundle's weights come from, and what else is to be said of it.
 
     Args:
@@ -282,8 +300,21 @@ def _object(score: Score, state: _Bed, about: Mapping[str, str]) -> dict[str, An
             quality.modality: "ok" if quality.usable else "+".join(quality.reasons) or "unusable"
             for quality in score.quality
         },
+        "comparators": _comparators(state.measures),
         "alarms": sorted(state.alarms),
         "bed": score.bed,
         "provenance": score.provenance.value,
         "window_hash": score.window_hash,
+    }
+
+
+def _comparators(measures: Comparators | None) -> dict[str, Any] | None:
+    if measures is None:
+        return None
+    why = (measures.heart_rate_absent, measures.scr_absent, measures.spi_absent)
+    names = ("heart_rate_bpm", "scr_per_s", "spi")
+    return {
+        **{name: getattr(measures, name) for name in names},
+        "heart_rate_from": measures.heart_rate_from,
+        "absent": {name: list(reasons) for name, reasons in zip(names, why, strict=True) if reasons},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from PySide6.QtCore import Signal
@@ -15,6 +17,14 @@ from monitor.types import CalibrationState
 
 _ROWS: Final = 5
 _SILENT_S: Final = 2.0
+_TITLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "HR {} /min": "Comparator: heart rate, counted without any model",
+        "SCR {} /s": "Comparator: skin conductance responses a second over the last minute (0.1: the line of skin "
+        "conductance monitors), counted without any model",
+        "SPI {}": "Comparator: SPI-style index of the pulse wave, 0 to 100, unvalidated, made without any model",
+    }
+)
 
 
 class QualityStrip(Panel):
@@ -40,12 +50,13 @@ class QualityStrip(Panel):
         self.recalibrate = QPushButton("Calibrate again")
         theme.set_font(self.recalibrate, 13)
         self.recalibrate.clicked.connect(self.recalibration_wanted)
-        self.heart_rate = Text(pixels=20, bold=True)
-        self.scr = Text(pixels=20, bold=True)
+        self.heart_rate = Text(pixels=18, bold=True)
+        self.scr = Text(pixels=18, bold=True)
+        self.spi = Text(pixels=18, bold=True)
         measures = QHBoxLayout()
-        for label, title in ((self.heart_rate, "heart rate"), (self.scr, "skin conductance responses")):
-            label.setToolTip(f"Comparator: {title}, counted without any model")
-            measures.addWidget(label, 1)
+        measures.setSpacing(6)
+        for label, stretch in ((self.heart_rate, 4), (self.scr, 5), (self.spi, 3)):
+            measures.addWidget(label, stretch)
         state = QHBoxLayout()
         state.addWidget(self.calibration, 1)
         state.addWidget(self.recalibrate)
@@ -73,12 +84,19 @@ class QualityStrip(Panel):
                 name.show_text(_short(row[0]), theme.trace_colour(row[0]))
                 said.show_text(row[1], row[2])
         self._show_calibration(bed, connected=model.connected)
-        heart, scr = bed.comparators.heart_rate_bpm, bed.comparators.scr_per_min
-        colour = theme.TEXT if model.connected else theme.FAINT
-        rate = "--" if heart is None or not model.connected else f"{heart:.0f}"
-        count = "--" if scr is None or not model.connected else f"{scr:.0f}"
-        self.heart_rate.show_text(f"HR {rate} /min", colour)
-        self.scr.show_text(f"SCR {count} /min", colour)
+        plain = bed.comparators
+        self._show(self.heart_rate, "HR {} /min", plain.heart_rate_bpm, 0, plain.heart_rate_absent, model.connected)
+        self._show(self.scr, "SCR {} /s", plain.scr_per_s, 2, plain.scr_absent, model.connected)
+        self._show(self.spi, "SPI {}", plain.spi, 0, plain.spi_absent, model.connected)
+
+    def _show(
+        self, label: Text, text: str, value: float | None, digits: int, absent: tuple[str, ...], connected: bool
+    ) -> None:
+        """A plain measure, or a faint `--`; its tip says what it is, and why there is none."""
+        told = value is not None and connected
+        label.show_text(text.format(f"{value:.{digits}f}" if told else "--"), theme.TEXT if told else theme.FAINT)
+        why = f": {words.reasons(absent)}" if absent and connected else ""
+        label.setToolTip(f"{_TITLES[text]}{'' if told else f'{chr(10)}Cannot be told{why}'}")
 
     def _show_calibration(self, bed: BedState, *, connected: bool) -> None:
         calibration = bed.calibration

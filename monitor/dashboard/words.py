@@ -70,8 +70,10 @@ ALARMS: Final[Mapping[str, str]] = MappingProxyType(
         "store_full": "The session is not being recorded: free space on the disk",
         "broker_lost": "Alarms are not passed on: the broker cannot be reached",
         "self_check_missed": "A self-check was missed: check that alarms still reach you",
-        "two_signs": "Index and heart rate both above their limits: reassess pain, enter a score",
+        "two_signs": "Index and a plain measure both above their limits: reassess pain, enter a score",
         "heart_rate": "Heart rate above its limit: look at the patient",
+        "scr_rate": "Skin conductance responses above their limit: look at the patient",
+        "spi": "SPI-style index above its limit: look at the patient",
     }
 )
 """Titles of the alarm conditions; none advises treatment."""

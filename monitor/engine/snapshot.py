@@ -30,7 +30,6 @@ from monitor.frames import (
     StreamView,
     WaveBlock,
 )
-from monitor.scoring.comparators import ScrCounter
 from monitor.scoring.scorer import has_index
 from monitor.types import (
     MODALITY_UNITS,
@@ -40,6 +39,7 @@ from monitor.types import (
     CalibrationEvent,
     CalibrationState,
     Chunk,
+    Comparators,
     Event,
     Marker,
     PainIndex,
@@ -72,7 +72,6 @@ class _Stream:
     info: StreamInfo
     delay_s: float
     refused: str = ""
-    scr: ScrCounter | None = None
     total: int = 0
     """Samples that it brought, and those that are known to be missing between them."""
     expected: float | None = None
@@ -110,6 +109,7 @@ class BedSnapshot:
         self._session, self._subject, self._started = session, subject, at
         self._score: Score | None = None
         self._index: PainIndex | None = None
+        self._measures: Comparators | None = None
         self._calibration: CalibrationEvent | None = None
         self._alarms: dict[str, AlarmEvent] = {}
         self._limits = self._settings.alarm
@@ -123,8 +123,7 @@ class BedSnapshot:
         if known is not None:
             known.info, known.refused, known.expected = info, "", None
             return
-        scr = ScrCounter(rate_hz=info.rate_hz) if info.modality == "EDA" and info.rate_hz > 0 else None
-        self._streams[info.key] = _Stream(info=info, delay_s=0.0, scr=scr)
+        self._streams[info.key] = _Stream(info=info, delay_s=0.0)
 
     def prefer(self, bundle: str) -> None:
         """Somebody chose the bundle that shall score whenever it can."""
@@ -149,13 +148,9 @@ class BedSnapshot:
             off = t0 - stream.expected
             if abs(off) > max(1.5 / info.rate_hz, info.jitter_s) or chunk.lost:
                 missing = max(1, chunk.lost, min(round(off * info.rate_hz), 1 << 40))
-                if stream.scr is not None:
-                    stream.scr.restart()
         stream.total += missing
         stream.expected = last + 1.0 / info.rate_hz
         values = np.ascontiguousarray(info.gain * chunk.samples.astype(np.float64) + info.offset, dtype="<f4")
-        if stream.scr is not None:
-            stream.scr.add(values, t0)
         block = WaveBlock.model_construct(
             v=LINK_VERSION,
             bed=info.bed,
@@ -183,6 +178,8 @@ class BedSnapshot:
                 case PainIndex():
                     self._index = event
                     self._remember(event)
+                case Comparators():
+                    self._measures = event
                 case CalibrationEvent():
                     self._calibration = event
                 case AlarmEvent():
@@ -344,13 +341,18 @@ class BedSnapshot:
         return CalibrationView(state=state.value, valid_s=event.valid_s if event else 0.0, needed_s=needed)
 
     def _comparators(self) -> ComparatorView:
-        rate, origin = None, ""
-        for quality in self._score.quality if self._score is not None else ():
-            if quality.usable and "heart_rate_bpm" in quality.metrics and origin != "ECG":
-                rate, origin = quality.metrics["heart_rate_bpm"], quality.modality
-        counters = [stream.scr for stream in self._streams.values() if stream.scr is not None]
-        scr = counters[0].per_minute() if counters else None
-        return ComparatorView(heart_rate_bpm=rate, heart_rate_from=origin, scr_per_min=scr)
+        found = self._measures
+        if found is None:
+            return ComparatorView()
+        return ComparatorView(
+            heart_rate_bpm=found.heart_rate_bpm,
+            heart_rate_from=found.heart_rate_from,
+            heart_rate_absent=found.heart_rate_absent,
+            scr_per_s=found.scr_per_s,
+            scr_absent=found.scr_absent,
+            spi=found.spi,
+            spi_absent=found.spi_absent,
+        )
 
     def _stream_view(self, stream: _Stream, now: float) -> StreamView:
         info = stream.info

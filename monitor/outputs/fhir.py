@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from monitor.bundle import BundleSpec
-from monitor.types import AlarmEvent, Marker, PainIndex, Presence, Priority, Provenance, Score
+from monitor.types import AlarmEvent, Comparators, Marker, PainIndex, Presence, Priority, Provenance, Score
 
 Resource = dict[str, Any]
 
@@ -21,6 +21,7 @@ LOCAL: Final = "urn:uuid:5c1d3d4e-58a4-4f7e-9a4c-0b7f6f2f7a30"
 """Code system of what has no public code: `pain-index-fast`, `pain-index-slow`, `probability-<class>`, alarm
 conditions, `live`, `replay` and `simulated`."""
 LOINC_NRS: Final = "72514-3"
+LOINC_HEART_RATE: Final = "8867-4"
 NOTICE: Final = "RESEARCH USE ONLY. An evidence scale, not a probability of pain and not a pain score; unvalidated."
 
 _UCUM: Final = "http://unitsofmeasure.org"
@@ -111,12 +112,14 @@ class Mapper:
                 "note": [{"text": spec.intended_use}, {"text": f"weights: {spec.origin}"}],
             }
 
-    def window(self, score: Score, index: PainIndex | None) -> Resource:
-        """One window: the fast index, or why there is none; the slow one and the probabilities as components.
+    def window(self, score: Score, index: PainIndex | None, measures: Comparators | None = None) -> Resource:
+        """One window: the fast index, or why there is none; the slow one, the probabilities and the plain measures as
+        components.
 
         Args:
             score: The score.
             index: The index of the same window, where there is one.
+            measures: The plain measures of the same window, where there are any.
         """
         why = " ".join(score.withheld) or "no_index"
         fast_absent = (index.fast_withheld if index else "") or why
@@ -138,6 +141,8 @@ class Mapper:
             code = {"coding": [_coding(f"probability-{name}", f"Class probability: {name}")]}
             told = {"valueQuantity": _quantity(p, "1")} if not score.uncertain else _absent(why)
             components.append({"code": code, **told})
+        if measures is not None:
+            components += _plain(measures)
         return {
             "resourceType": "Observation",
             "id": self._id("window", str(score.epoch), str(score.k)),
@@ -228,6 +233,29 @@ def _index_value(value: float | None, why: str) -> Resource:
     if value is None or not math.isfinite(value):
         return _absent(why, "unknown" if value is None else "not-a-number")
     return {"valueQuantity": _quantity(value, "{index}")}
+
+
+def _plain(measures: Comparators) -> Iterator[Resource]:
+    """The plain measures as components; only the heart rate has a public code."""
+    told = (
+        (
+            {"system": "http://loinc.org", "code": LOINC_HEART_RATE, "display": "Heart rate"},
+            *(measures.heart_rate_bpm, "/min", measures.heart_rate_absent),
+        ),
+        (
+            _coding("scr-rate", "Skin conductance responses a second, last minute"),
+            *(measures.scr_per_s, "/s", measures.scr_absent),
+        ),
+        (
+            _coding("spi-style", "SPI-style index of the pulse wave, 0-100"),
+            measures.spi,
+            "{index}",
+            measures.spi_absent,
+        ),
+    )
+    for coding, value, unit, absent in told:
+        said = _absent(" ".join(absent)) if value is None else {"valueQuantity": _quantity(value, unit)}
+        yield {"code": {"coding": [coding]}, **said}
 
 
 def _absent(why: str, code: str = "unknown") -> Resource:

@@ -16,7 +16,7 @@ from monitor.bundle import BundleSpec
 from monitor.outputs.lsl_player import PlayProgress, SignalOutlets, SignalSpec, play, stopped_by_signals
 from monitor.outputs.playback import recording_packets, recording_specs
 from monitor.sources.liblsl import LSL_ERRORS, pylsl
-from monitor.types import Event, PainIndex, Provenance, Score, WindowsSkipped
+from monitor.types import Comparators, Event, PainIndex, Provenance, Score, WindowsSkipped
 
 __all__ = [
     "PlayProgress",
@@ -48,9 +48,10 @@ class ScoreOutlets:
 
     `PainScore-<bed>` (type PainScore, irregular, double64) has one sample a window, stamped at the window's end:
     index_fast, index_slow, one probability a class, one quality a modality (1 usable, 0 not), the model's own where a
-    bundle can be uncertain (`quality.model`), provenance. Whatever is absent, or uncertain, is NaN;
+    bundle can be uncertain (`quality.model`), provenance, and the plain measures beside the model (heart_rate, scr,
+    spi). Whatever is absent, or uncertain, is NaN;
     such a score is sent, not left out. `PainEvents-<bed>` (type PainEvents, irregular, string) has one JSON object
-    an event that is neither a score nor an index.
+    an event that is neither a score, nor an index, nor a set of plain measures.
 
     Args:
         beds: The bundles of each bed, in order of preference.
@@ -103,7 +104,7 @@ class ScoreOutlets:
         try:
             outlet.push(events)
             for event in events:
-                if not isinstance(event, Score | PainIndex):
+                if not isinstance(event, Score | PainIndex | Comparators):
                     # 0.0 is liblsl's word for "now": a range of windows that never were has no better time.
                     text.push_sample([event_json(event)], 0.0 if isinstance(event, WindowsSkipped) else event.t)
             self._failing, self._problem = False, ""
@@ -150,9 +151,11 @@ class _ScoreOutlet:
 
     def push(self, events: Sequence[Event]) -> None:
         indices = {(event.epoch, event.k): event for event in events if isinstance(event, PainIndex)}
+        measures = {(event.epoch, event.k): event for event in events if isinstance(event, Comparators)}
         for event in events:
             if isinstance(event, Score):
-                row = score_row(event, indices.get((event.epoch, event.k)), self._classes, self._modalities)
+                which = event.epoch, event.k
+                row = score_row(event, indices.get(which), self._classes, self._modalities, measures.get(which))
                 self._outlet.push_sample(row, event.t_end)
 
 
@@ -164,10 +167,20 @@ def score_channels(classes: Sequence[str], modalities: Sequence[str]) -> list[tu
         *((f"p.{name}", "probability") for name in classes),
         *((f"quality.{modality}", "0/1") for modality in modalities),
         ("provenance", "0 live, 1 replay, 2 simulated"),
+        # At the end: whoever reads by position what was there before still does.
+        ("heart_rate", "1/min"),
+        ("scr", "1/s"),
+        ("spi", "0-100"),
     ]
 
 
-def score_row(score: Score, index: PainIndex | None, classes: Sequence[str], modalities: Sequence[str]) -> list[float]:
+def score_row(
+    score: Score,
+    index: PainIndex | None,
+    classes: Sequence[str],
+    modalities: Sequence[str],
+    measures: Comparators | None = None,
+) -> list[float]:
     """One sample of PainScore, in the order of `score_channels`; NaN where something is absent."""
     probability = dict(zip(score.classes, score.told or (), strict=False))
     usable = {quality.modality: float(quality.usable) for quality in score.quality}
@@ -179,6 +192,9 @@ def score_row(score: Score, index: PainIndex | None, classes: Sequence[str], mod
         *(probability.get(name, math.nan) for name in classes),
         *(usable.get(modality, math.nan) for modality in modalities),
         PROVENANCE_CODES[score.provenance],
+        _or_nan(measures.heart_rate_bpm if measures is not None else None),
+        _or_nan(measures.scr_per_s if measures is not None else None),
+        _or_nan(measures.spi if measures is not None else None),
     ]
 
 

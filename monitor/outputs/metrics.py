@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from monitor.clock import Clock
 from monitor.config import BedSettings, MetricsSettings
 from monitor.outputs.base import EngineLoad
-from monitor.types import AlarmEvent, Event, PainIndex, Presence, Score, StreamEvent, StreamEventKind
+from monitor.types import AlarmEvent, Comparators, Event, PainIndex, Presence, Score, StreamEvent, StreamEventKind
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -75,6 +75,7 @@ class _BedNumbers:
     score: Score | None = None
     seen_at: float = 0.0
     index: PainIndex | None = None
+    measures: Comparators | None = None
     windows: Counter[str] = field(default_factory=Counter)
     absent: Counter[str] = field(default_factory=Counter)
     streams: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -133,6 +134,8 @@ class MetricsOutput:
                         _count_score(numbers, event, now)
                     case PainIndex():
                         numbers.index = event
+                    case Comparators():
+                        numbers.measures = event
                     case StreamEvent():
                         numbers.streams[event.stream, event.kind.value] += 1
                         if event.kind is StreamEventKind.GAP:
@@ -222,6 +225,7 @@ def _of_windows(beds: Mapping[str, _BedNumbers], now: float) -> Iterator[Metric]
     usable = _gauge("usable", "Whether the modality was fit to be scored in the last window", "bed", "modality")
     age = _gauge("score_age_seconds", "Since a window was last decided, with or without a score", "bed")
     origin = _gauge("provenance", "1 for where the signals come from: live, replay, simulated", "bed", "provenance")
+    plain = _gauge("comparator", "Plain measure beside the model; left out where it cannot be told", "bed", "measure")
     windows = _counter("windows", "Windows decided", "bed", "result")
     absent = _counter("absent", "Windows without a score, by each of their reasons", "bed", "reason")
     for bed, numbers in beds.items():
@@ -245,7 +249,12 @@ def _of_windows(beds: Mapping[str, _BedNumbers], now: float) -> Iterator[Metric]
             for mean, value_or_none in (("fast", found.fast), ("slow", found.slow)):
                 if value_or_none is not None:
                     index.add_metric([bed, mean, found.bundle, str(int(found.hollow))], value_or_none)
-    yield from (index, p, usable, age, origin, windows, absent)
+        measures = numbers.measures
+        if measures is not None and (measures.epoch, measures.k) == (score.epoch, score.k):
+            for name in ("heart_rate_bpm", "scr_per_s", "spi"):
+                if (told := getattr(measures, name)) is not None:
+                    plain.add_metric([bed, name], told)
+    yield from (index, plain, p, usable, age, origin, windows, absent)
 
 
 def _of_latency(beds: Mapping[str, _BedNumbers]) -> Iterator[Metric]:

@@ -34,7 +34,7 @@ from monitor.outputs.mqtt_messages import (
 )
 from monitor.sources.broker import BrokerError, Connection, LastWill, Received, keep_connected, where
 from monitor.sources.topics import bed_topic, user_of
-from monitor.types import AlarmAction, AlarmEvent, Event, PainIndex, Presence, Provenance, Score
+from monitor.types import AlarmAction, AlarmEvent, Comparators, Event, PainIndex, Presence, Provenance, Score
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -323,16 +323,20 @@ class MqttOutput:
 
     def _take(self, events: Sequence[Event]) -> None:
         indices = {(event.epoch, event.k): event for event in events if isinstance(event, PainIndex)}
+        measures = {(event.epoch, event.k): event for event in events if isinstance(event, Comparators)}
         for event in events:
             if isinstance(event, Score):
                 self._scored_at = self._clock.now()
                 if self._connection is not None:  # an old score is worth nothing to those who come later
-                    self._add_score(event, indices.get((event.epoch, event.k)))
+                    which = event.epoch, event.k
+                    self._add_score(event, indices.get(which), measures.get(which))
         self._wake.set()
 
-    def _add_score(self, score: Score, index: PainIndex | None) -> None:
+    def _add_score(self, score: Score, index: PainIndex | None, measures: Comparators | None) -> None:
         bundle = self._bundles[score.bundle]
-        message = score_message(score, index, utc_offset=self._utc_offset, origin=bundle.origin, notice=bundle.notice)
+        message = score_message(
+            score, index, measures, utc_offset=self._utc_offset, origin=bundle.origin, notice=bundle.notice
+        )
         self._scores.append((bed_topic(self._bed, "score"), encode(message)))
         quality = quality_message(score, utc_offset=self._utc_offset)
         self._scores.append((bed_topic(self._bed, "quality"), encode(quality)))

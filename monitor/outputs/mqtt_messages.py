@@ -10,20 +10,27 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monitor.types import AlarmAction, AlarmEvent, PainIndex, Provenance, Score
+from monitor.types import AlarmAction, AlarmEvent, Comparators, PainIndex, Provenance, Score
 
 VERSION: Final = 1
 NOTICE: Final = "RESEARCH USE ONLY"
 
 
 def score_message(
-    score: Score, index: PainIndex | None, *, utc_offset: float, origin: str, notice: str
+    score: Score,
+    index: PainIndex | None,
+    measures: Comparators | None = None,
+    *,
+    utc_offset: float,
+    origin: str,
+    notice: str,
 ) -> dict[str, Any]:
     """One window: its score, or why there is none, and the index after it.
 
     Args:
         score: The score.
         index: The index of the same window, where there is one.
+        measures: The plain measures of the same window, where there are any.
         utc_offset: UTC minus stream clock in seconds.
         origin: Where the bundle's weights come from, in words.
         notice: What is said beside the bundle's name; empty where nothing is to be said.
@@ -53,6 +60,26 @@ def score_message(
         else None,
         "calibration": score.calibration,
         "calibration_state": score.calibration_state.value,
+        **({} if measures is None else measured(measures)),
+    }
+
+
+def measured(measures: Comparators) -> dict[str, Any]:
+    """The plain measures of a window under keys of their own; null where one cannot be told, and then why."""
+    return {
+        "heart_rate_bpm": measures.heart_rate_bpm,
+        "heart_rate_from": measures.heart_rate_from,
+        "scr_per_s": measures.scr_per_s,
+        "spi": measures.spi,
+        "not_measured": {
+            name: list(why)
+            for name, why in (
+                ("heart_rate_bpm", measures.heart_rate_absent),
+                ("scr_per_s", measures.scr_absent),
+                ("spi", measures.spi_absent),
+            )
+            if why
+        },
     }
 
 

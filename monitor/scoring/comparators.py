@@ -1,4 +1,4 @@
-"""Plain measures beside every model: skin conductance responses a minute.
+"""Plain measures beside every model: skin conductance responses a second.
 
 A deep model has to be judged against what a simple count gives (0.1 peaks per second is the line that skin
 conductance monitors use), so the count stands beside it on every screen.
@@ -12,7 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from monitor.types import Float32Array
+from monitor.types import Float32Array, FloatArray
+
+LINE_PER_S: Final = 0.1
+"""Responses a second above which skin conductance monitors speak of pain (clinical.md 1a, S13b); drawn, not used."""
 
 MIN_AMPLITUDE_US: Final = 0.02
 """Smallest rise from trough to peak that counts as a response, in uS."""
@@ -53,7 +56,7 @@ class ScrCounter:
         self._until = 0.0
         self._peaks.clear()
 
-    def add(self, samples: Float32Array, t0: float) -> None:
+    def add(self, samples: Float32Array | FloatArray, t0: float) -> None:
         """Take the next samples.
 
         Args:
@@ -71,14 +74,19 @@ class ScrCounter:
         """Responses that are remembered, at least those of the last `SPAN_S`."""
         return len(self._peaks)
 
-    def per_minute(self) -> float | None:
-        """Responses a minute over the last `SPAN_S`; None where there is too little signal."""
+    def per_second(self) -> float | None:
+        """Responses a second over the last `SPAN_S`; None where there is too little signal."""
         span = min(self._until - self._since, SPAN_S)
         if self._level is None or span < MIN_SPAN_S:
             return None
         while self._peaks and self._peaks[0] <= self._until - SPAN_S:
             self._peaks.popleft()
-        return 60.0 * len(self._peaks) / span
+        return len(self._peaks) / span
+
+    def per_minute(self) -> float | None:
+        """Responses a minute over the last `SPAN_S`; None where there is too little signal."""
+        rate = self.per_second()
+        return None if rate is None else 60.0 * rate
 
     def _step(self, value: float, t: float) -> None:
         self._until = t

@@ -26,6 +26,7 @@ from monitor.types import (
     AlarmEvent,
     Chunk,
     Command,
+    Comparators,
     PainIndex,
     Score,
     StreamEvent,
@@ -41,6 +42,8 @@ _OFF_AT_LEAST = 5.0
 class _Window:
     index: PainIndex
     score: Score
+    comparators: Comparators | None = None
+    """None in sessions that were recorded without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,8 @@ def read_alarm_log(reader: SessionReader, *, progress: Callable[[float], None] |
                 score = item
             case PainIndex() if score is not None:
                 steps.append(_Window(index=item, score=score))
+            case Comparators() if steps and isinstance(steps[-1], _Window):
+                steps[-1] = dataclasses.replace(steps[-1], comparators=item)
             case AlarmEvent() | AlarmAction():
                 recorded.append(item)
             case StreamEvent(kind=StreamEventKind.OPENED) if due is not None:
@@ -203,8 +208,9 @@ def run_alarms(
     made: list[AlarmEvent | AlarmAction] = []
     for step in log.steps:
         match step:
-            case _Window(index=index, score=score):
-                made += manager.on_index(index, score, tuple({q.modality: q for q in score.quality}.values()))
+            case _Window(index=index, score=score, comparators=comparators):
+                watched = tuple({q.modality: q for q in score.quality}.values())
+                made += manager.on_index(index, score, watched, comparators)
             case _Time(now=now, last_sample=last, t_rel=t_rel, arrived=arrived):
                 for modality, at in arrived:
                     manager.arrived(modality, at)

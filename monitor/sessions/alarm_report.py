@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.alarm import HEART_RATE
+from monitor.alarm import HEART_RATE, SCR_RATE, SPI
+from monitor.config import AlarmSettings
 from monitor.sessions.alarm_burden import NRS_WITHIN_S, PAIN, Alarm, Burden, Truth, alarms_of, burden, truth_of
 from monitor.sessions.reader import SessionReader
 from monitor.sessions.report import bundles_in_words, provenance
@@ -74,7 +75,7 @@ class AlarmReport:
     truth: str
     """What the alarms were held against, in words."""
     heart_rate: str
-    """Whether the plain comparator could alarm, in words."""
+    """Whether the plain comparators could alarm, in words."""
 
 
 def alarm_report(reader: SessionReader) -> AlarmReport:
@@ -91,7 +92,6 @@ def alarm_report(reader: SessionReader) -> AlarmReport:
     events = list(reader.events(AlarmEvent))
     outputs: list[AlarmEvent | AlarmAction] = [*events, *reader.events(AlarmAction)]
     indices = list(reader.indices())
-    limit = reader.meta.settings.alarm.heart_rate_on
     return AlarmReport(
         session=str(reader.meta.session),
         bed=reader.meta.bed,
@@ -105,12 +105,17 @@ def alarm_report(reader: SessionReader) -> AlarmReport:
         burden=burden(outputs, start=start, end=end, truth=known),
         reports=_reports(known, alarms_of(events, end=end), indices, origin=reader.origin() or start),
         truth=truth_in_words(known),
-        heart_rate=(
-            f"{HEART_RATE}: no limit was set, it could not alarm"
-            if limit is None
-            else f"{HEART_RATE}: limit {limit:g} at the start, beside the pain alarms above"
-        ),
+        heart_rate=_comparators_in_words(reader.meta.settings.alarm),
     )
+
+
+def _comparators_in_words(settings: AlarmSettings) -> str:
+    limits = ((HEART_RATE, settings.heart_rate_on), (SCR_RATE, settings.scr_per_s_on), (SPI, settings.spi_on))
+    without = [name for name, limit in limits if limit is None]
+    said = [f"{name}: limit {limit:g} at the start, beside the pain alarms above" for name, limit in limits if limit]
+    if without:
+        said.append(f"{', '.join(without)}: no limit was set, {'it' if len(without) == 1 else 'they'} could not alarm")
+    return "; ".join(said)
 
 
 def truth_in(reader: SessionReader) -> Truth:

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from monitor.types import (
     AlarmEvent,
     CalibrationEvent,
     Chunk,
+    Comparators,
     FloatArray,
     Marker,
     PainIndex,
@@ -37,6 +38,8 @@ from monitor.types import (
 FORMATS: Final = ("csv", "fhir")
 
 Cell = str | float | int | None
+
+_W = TypeVar("_W", PainIndex, Comparators)
 
 
 def export(
@@ -159,11 +162,12 @@ class _CsvExport:
             *(f"p_{name}" for name in classes),
             *("index", "index_fast", "index_slow", "fast_withheld", "slow_withheld", "hollow", "index_voted"),
             *("provenance", "window_hash"),
+            *("heart_rate_bpm", "heart_rate_from", "scr_per_s", "spi", "not_measured"),
         )
         self._table("scores.csv", columns, self._score_rows(classes))
 
     def _score_rows(self, classes: Sequence[str]) -> Iterable[Sequence[Cell]]:
-        for score, index in _windows(self._reader):
+        for score, index, measures in _windows(self._reader):
             p = dict(zip(score.classes, score.probabilities or (), strict=False))
             yield (
                 *(score.t_rel, self._utc(score.t_end), score.epoch, score.k, score.bundle, score.calibration),
@@ -174,6 +178,7 @@ class _CsvExport:
                 *((index.fast_withheld, index.slow_withheld, int(index.hollow)) if index else ("", "", None)),
                 index.voted if index else None,
                 *(str(score.provenance), score.window_hash),
+                *_measured(measures),
             )
 
     def _alarms(self) -> Iterable[Sequence[Cell]]:
@@ -244,6 +249,8 @@ class _CsvExport:
             "    where withheld, for the reason beside it. hollow 1: not calibrated to this subject. `uncertain`:",
             "    why a score is not believed; it is no part of the index. distance: of its features from training.",
             "    index_voted: what several bundles came to together, where the alarms rested on a vote.",
+            "    heart_rate_bpm, scr_per_s (responses a second, last minute), spi (SPI-style index, 0-100): plain",
+            "    measures without any model; empty where one cannot be told, not_measured then says why.",
             "alarms.csv: every transition of every alarm condition; onset in seconds from the origin.",
             "events.csv: gaps, losses, late samples, clock faults, calibration, spans that could not be recorded.",
             "markers.csv: what people entered; nrs: a reported score from 0 to 10.",
@@ -324,25 +331,48 @@ class _FhirExport:
 
     def _resources(self) -> Iterator[Resource]:
         yield from self._mapper.about()
-        for score, index in _windows(self._reader):
-            yield self._mapper.window(score, index)
+        for score, index, measures in _windows(self._reader):
+            yield self._mapper.window(score, index, measures)
         for marker in self._reader.events(Marker):
             if (resource := self._mapper.reported(marker)) is not None:
                 yield resource
         yield from self._mapper.alarms(self._reader.events(AlarmEvent))
 
 
-def _windows(reader: SessionReader) -> Iterator[tuple[Score, PainIndex | None]]:
-    """Every score with the index of the same window.
+def _windows(reader: SessionReader) -> Iterator[tuple[Score, PainIndex | None, Comparators | None]]:
+    """Every score with the index and the plain measures of the same window.
 
-    Both run in the order of the log and name their window; one may be missing where recording was suspended.
+    All run in the order of the log and name their window; one may be missing where recording was suspended.
     """
-    indices = reader.indices()
-    waiting = next(indices, None)
+    indices, measures = _Following(reader.indices()), _Following(reader.comparators())
     for score in reader.scores():
-        while waiting is not None and (waiting.epoch, waiting.k) < (score.epoch, score.k):
-            waiting = next(indices, None)
-        yield score, waiting if waiting and (waiting.epoch, waiting.k) == (score.epoch, score.k) else None
+        window = score.epoch, score.k
+        yield score, indices.at(window), measures.at(window)
+
+
+class _Following(Generic[_W]):
+    """Steps through what has one item a window, some of them left out."""
+
+    def __init__(self, items: Iterator[_W]) -> None:
+        self._items: Iterator[_W] = items
+        self._waiting: _W | None = next(items, None)
+
+    def at(self, window: tuple[int, int]) -> _W | None:
+        """The item of a window, where there is one; windows are asked for in order."""
+        while self._waiting is not None and (self._waiting.epoch, self._waiting.k) < window:
+            self._waiting = next(self._items, None)
+        found = self._waiting
+        return found if found is not None and (found.epoch, found.k) == window else None
+
+
+def _measured(measures: Comparators | None) -> tuple[Cell, ...]:
+    if measures is None:
+        return None, "", None, None, ""
+    absent = (*measures.heart_rate_absent, *measures.scr_absent, *measures.spi_absent)
+    return (
+        *(measures.heart_rate_bpm, measures.heart_rate_from, measures.scr_per_s, measures.spi),
+        " ".join(dict.fromkeys(absent)),
+    )
 
 
 _ALARM_COLUMNS: Final = (

@@ -40,6 +40,8 @@ from monitor.types import (
     CalibrationEvent,
     Chunk,
     Command,
+    Comparators,
+    Event,
     Float32Array,
     FloatArray,
     Marker,
@@ -51,10 +53,21 @@ from monitor.types import (
     WindowsSkipped,
 )
 
-_ADDED_TABLES: Final = frozenset({"alarm_action"})
+_ADDED_TABLES: Final = frozenset({"alarm_action", "comparators"})
 """Tables that came after the first version of the schema: a session without them is whole."""
 
-_E = TypeVar("_E", Score, PainIndex, AlarmEvent, AlarmAction, StreamEvent, CalibrationEvent, WindowsSkipped, Marker)
+_E = TypeVar(
+    "_E",
+    Score,
+    PainIndex,
+    Comparators,
+    AlarmEvent,
+    AlarmAction,
+    StreamEvent,
+    CalibrationEvent,
+    WindowsSkipped,
+    Marker,
+)
 
 _CHUNK_COLUMNS = (
     "c.seq, s.key, c.n, c.channels, c.t_first, c.rate, c.residuals, c.packing, c.samples, "
@@ -119,6 +132,11 @@ class SessionReader:
         with self._reading():
             row = self._connection.execute("SELECT value FROM meta WHERE key = 'closed_utc'").fetchone()
         return None if row is None else float(json.loads(row[0]))
+
+    @property
+    def unknown(self) -> frozenset[type[Event]]:
+        """Kinds of events that the version which wrote the session did not have."""
+        return frozenset(kind for kind, table in EVENT_TABLES.items() if table in self._absent)
 
     def bundles(self) -> tuple[StoredBundle, ...]:
         """Bundles in order of preference.
@@ -213,6 +231,10 @@ class SessionReader:
     def indices(self) -> Iterator[PainIndex]:
         """Iterate over the indices in order."""
         return self.events(PainIndex)
+
+    def comparators(self) -> Iterator[Comparators]:
+        """Iterate over the plain measures in order; sessions of older versions have none."""
+        return self.events(Comparators)
 
     def recording_gaps(self) -> tuple[RecordingGap, ...]:
         """Spans that could not be written."""

@@ -31,6 +31,7 @@ from monitor.types import (
     CalibrationEvent,
     Chunk,
     Command,
+    Comparators,
     Event,
     Float32Array,
     FloatArray,
@@ -53,6 +54,7 @@ EVENT_TABLES: Final[Mapping[type[Event], str]] = types.MappingProxyType(
     {
         Score: "score",
         PainIndex: "pain_index",
+        Comparators: "comparators",
         AlarmEvent: "alarm",
         AlarmAction: "alarm_action",
         StreamEvent: "stream_event",

@@ -46,7 +46,7 @@ from monitor.sessions.rows import (
     encode_samples,
     encode_stamps,
 )
-from monitor.types import Chunk, Command, Event, PainIndex, Score, StreamInfo, WindowsSkipped
+from monitor.types import Chunk, Command, Comparators, Event, PainIndex, Score, StreamInfo, WindowsSkipped
 
 __all__ = [
     "NOTICE",
@@ -344,4 +344,4 @@ def _time_of(event: Event) -> float:
         return math.nan
     if isinstance(event, Score):
         return event.decided_at
-    return event.t_end if isinstance(event, PainIndex) else event.t
+    return event.t_end if isinstance(event, PainIndex | Comparators) else event.t

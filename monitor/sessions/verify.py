@@ -27,6 +27,7 @@ from monitor.types import (
     CalibrationEvent,
     Chunk,
     Command,
+    Comparators,
     Event,
     Marker,
     PainIndex,
@@ -117,6 +118,7 @@ class VerifyResult:
 _PLURAL: Final[Mapping[str, str]] = {
     "Score": "scores",
     "PainIndex": "indices",
+    "Comparators": "sets of plain measures",
     "AlarmEvent": "alarm transitions",
     "AlarmAction": "actions on alarms",
     "StreamEvent": "stream events",
@@ -158,7 +160,7 @@ def verify(
             runner=runner_factory(loaded),
             session=meta.session,
         )
-        comparison = _Comparison(closed=reader.closed_utc is not None, most=most)
+        comparison = _Comparison(closed=reader.closed_utc is not None, most=most, unknown=reader.unknown)
         last = max(reader.last_seq(), 1)
         gap: RecordingGap | None = None
         unverified: Counter[str] = Counter()
@@ -250,13 +252,14 @@ class _Comparison:
     gap: they were due to be written next. So a verdict on them waits for the following step.
     """
 
-    def __init__(self, *, closed: bool, most: int) -> None:
+    def __init__(self, *, closed: bool, most: int, unknown: frozenset[type[Event]] = frozenset()) -> None:
         self.closed = closed
         self.inputs = 0
         self.count = 0
         self.words: list[str] = []
         self.compared: Counter[str] = Counter()
         self._most = most
+        self._unknown = unknown
         self._surplus: list[Event] = []
 
     def step(self, machine: ReplayedPipeline, step: Sequence[Entry]) -> bool:
@@ -268,7 +271,7 @@ class _Comparison:
         if inputs:
             self.inputs += 1
             try:
-                made = _feed(machine, inputs[0].item)
+                made = [event for event in _feed(machine, inputs[0].item) if type(event) not in self._unknown]
             except Exception as error:  # noqa: BLE001  whatever it raises now, it did not when this was recorded
                 what = type(inputs[0].item).__name__
                 self._differ(f"record {inputs[0].seq}: the pipeline failed on this {what}: {error!r}")
@@ -324,7 +327,7 @@ def _feed(machine: ReplayedPipeline, item: object) -> list[Event]:
 def _identity(event: Any) -> tuple[object, ...]:
     """What makes two events the same one, whatever else they say."""
     match event:
-        case Score() | PainIndex():
+        case Score() | PainIndex() | Comparators():
             return (event.epoch, event.k)
         case AlarmEvent():
             return (event.condition, event.presence)
@@ -344,6 +347,8 @@ def _name(event: Any) -> str:
             return f"the score of window {event.k} (t = {event.t_rel:g} s, epoch {event.epoch})"
         case PainIndex():
             return f"the index after window {event.k} (t = {event.t_rel:g} s, epoch {event.epoch})"
+        case Comparators():
+            return f"the plain measures after window {event.k} (t = {event.t_rel:g} s, epoch {event.epoch})"
         case AlarmEvent():
             return f"the alarm {event.condition} {event.presence} at {event.t_rel:g} s"
         case AlarmAction():
