@@ -118,6 +118,8 @@ class PlainMeasures:
         for modality, feed in self._feeds.items():
             at = t_end if modality in qualities else t_end - self._lag_s
             known = qualities.get(modality)
+            if known is None and t_rel < self._lag_s:  # what lies so far back was before everything
+                known = _unusable(modality, Reason.STARTING)
             judged[modality] = known or self._judge(feed, modality, at, silent=modality in silent)
         rate, rate_from, rate_absent = _heart_rate(judged)
         scr, scr_absent = self._responses(judged, t_end, waited="EDA" in qualities, silent="EDA" in silent)
@@ -170,6 +172,8 @@ class PlainMeasures:
         if feed is None or feed.scr is None:
             return None, (f"EDA:{Reason.NO_STREAM}",)
         quality, at = judged["EDA"], t_end if waited else t_end - self._lag_s
+        if not waited and Reason.STARTING in quality.reasons:
+            return None, (f"EDA:{Reason.STARTING}",)
         segment = feed.buffer.timeline.covering(at, at)
         if segment is None:
             feed.scr.restart()

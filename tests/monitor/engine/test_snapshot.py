@@ -102,7 +102,8 @@ def test_a_state_says_what_the_pipeline_said_last(specs: list[BundleSpec]) -> No
     assert state.provenance == "simulated"
     assert 40 < (state.comparators.heart_rate_bpm or 0.0) < 120
     assert state.comparators.heart_rate_from == "ECG"
-    assert state.comparators.scr_per_min is not None
+    assert state.comparators.scr_per_s is not None
+    assert (state.comparators.spi, state.comparators.spi_absent) == (None, ("BVP:no_stream",))
     assert state.recording.recording
 
 

@@ -168,9 +168,16 @@ def test_a_real_session_computes_anew_bit_for_bit(recorded: Path) -> None:
     assert result.compared["Score"] == result.compared["PainIndex"] == len(scores) > 60
     assert sum(not score.absent for score in scores) > 20
     assert any("EDA:gap" in score.absent for score in scores)
-    assert {"Score", "PainIndex", "StreamEvent", "CalibrationEvent", "Marker", "AlarmEvent", "AlarmAction"} <= set(
-        result.compared
-    )
+    assert {
+        "Score",
+        "PainIndex",
+        "Comparators",
+        "StreamEvent",
+        "CalibrationEvent",
+        "Marker",
+        "AlarmEvent",
+        "AlarmAction",
+    } <= set(result.compared)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert "equal bit for bit" in result.text()
@@ -239,6 +246,7 @@ def test_a_session_that_was_cut_off_verifies_up_to_any_record(recorded: Path, tm
         "tick",
         "score",
         "pain_index",
+        "comparators",
         "alarm",
         "alarm_action",
         "stream_event",
@@ -261,6 +269,13 @@ def test_a_session_that_was_cut_off_verifies_up_to_any_record(recorded: Path, tm
         result = verify(path, runner_factory=OnnxRunner)
         assert (result.difference_count, result.closed) == (0, False), result.text()
         assert "not ended in order" in result.text()
+
+
+def test_a_session_from_before_the_plain_measures_verifies_without_them(recorded: Path, tmp_path: Path) -> None:
+    result = verify(altered(recorded, tmp_path, "DROP TABLE comparators"), runner_factory=OnnxRunner)
+    assert result.equal, result.text()
+    assert "Comparators" not in result.compared
+    assert result.compared["PainIndex"] > 60
 
 
 def test_a_missing_or_changed_bundle_is_refused_by_name(recorded: Path, bundle: Bundle, tmp_path: Path) -> None:
