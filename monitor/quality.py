@@ -56,6 +56,7 @@ ECG_BEATS_DB: Final = 5.0
 ECG_MAX_MV: Final = 10.0
 """Twice the +-5 mV that ECG equipment must accept; judged in the band of the heart beat, so offsets do not count."""
 HEART_RATE_BPM: Final = (35.0, 210.0)
+QRS_BAND_HZ: Final = (6.0, 20.0)
 BVP_BAND_HZ: Final = (0.7, 4.0)
 BVP_LIKENESS: Final = 0.6
 """Least correlation of a beat with the next. On five Empatica E4 recordings it tells windows full of the device's own
@@ -153,6 +154,29 @@ def judge(
     elif modality == "EMG":
         reasons += _judge_emg(window, rate_hz, metrics)
     return Quality(modality=modality, usable=not reasons, reasons=tuple(reasons), grade=grade, metrics=metrics)
+
+
+def beats_a_minute(*, modality: str, window: FloatArray, rate_hz: float) -> float | None:
+    """The heart rate as `judge` finds it, of a window that nobody has judged: for plain methods on stored windows.
+
+    Args:
+        modality: ECG or BVP.
+        window: (n,) finite samples, in any unit.
+        rate_hz: Their rate.
+
+    Returns:
+        Beats a minute; None where there are too few beats.
+    """
+    spectrum = _Spectrum.of(window, rate_hz)
+    if modality == "ECG":
+        beats = _r_peaks(spectrum.band(*QRS_BAND_HZ), spectrum.grid_hz)
+        return _rate(beats, spectrum.grid_hz) if len(beats) > 1 else None
+    period, _ = _beat_likeness(spectrum.band(*BVP_BAND_HZ), spectrum.grid_hz)
+    return 60.0 * spectrum.grid_hz / period if period else None
+
+
+def _rate(beats: IntArray, grid_hz: float) -> float:
+    return 60.0 * grid_hz / float(np.median(np.diff(beats)))
 
 
 def _judge_channels(modality: str, window: FloatArray) -> Quality:
@@ -257,12 +281,12 @@ def _judge_ecg(window: FloatArray, rate_hz: float, metrics: dict[str, float]) ->
     hum = max(spectrum.power(mains - 1.0, mains + 1.0) for mains in (50.0, 60.0))
     if hum > spectrum.power(0.67, 40.0):
         return [Reason.MAINS], "unusable"
-    beats = _r_peaks(spectrum.band(6.0, 20.0), grid_hz)
+    beats = _r_peaks(spectrum.band(*QRS_BAND_HZ), grid_hz)
     snr_db = _ecg_snr(wave, beats, grid_hz)
     if snr_db is None:
         return [Reason.NO_BEATS], "unusable"
     metrics["snr_db"] = snr_db
-    metrics["heart_rate_bpm"] = 60.0 * grid_hz / float(np.median(np.diff(beats)))
+    metrics["heart_rate_bpm"] = _rate(beats, grid_hz)
     if snr_db < ECG_BEATS_DB:
         return [Reason.LOW_SNR], "unusable"
     if not HEART_RATE_BPM[0] <= metrics["heart_rate_bpm"] <= HEART_RATE_BPM[1]:

@@ -4,7 +4,7 @@
 | --- | --- |
 | `heart-rate` | beats a minute of the ECG, or else of the pulse wave |
 | `scr-rate` | skin conductance responses a second, counted as the monitor counts them |
-| `spi-style` | size of the pulse wave and beat interval, weighted 0.7 and 0.3 as the surgical pleth index does |
+| `spi-style` | size of the pulse wave and beat interval, read and weighted as the monitor's SPI-style index |
 | `logistic-regression`, `random-forest` | hand-crafted features of every input |
 
 They learn from the training subjects alone and choose nothing, so the validation subjects are not used.
@@ -28,7 +28,9 @@ from models.training import baseline
 from models.training.recipe import Fitted, Recipe, Task, Told
 from monitor.bundle import InputSpec
 from monitor.errors import ConfigError, Problem
+from monitor.quality import beats_a_minute
 from monitor.scoring.comparators import ScrCounter
+from monitor.scoring.pleth import beat_interval_s, middle_rank, pulse_size, spi
 
 if TYPE_CHECKING:
     from models.base import PainModel
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 TREES: Final = 300
-SPI_WEIGHTS: Final = (0.7, 0.3)
-"""Of pulse amplitude and beat interval (Huiku et al. 2007)."""
-
-_BEAT_INTERVAL_S: Final = (0.33, 1.5)
 _BREATH_S: Final = (1.5, 10.0)
 _HEARTS: Final = ("ECG", "BVP")
 _KNOWN: Final = frozenset({"ECG", "BVP", "EDA", "EMG"})
@@ -54,35 +52,17 @@ _NEVER: Final = 1e-6
 # -- single numbers ----------------------------------------------------------------------------------------------------
 
 
-def interval_s(x: FloatArray, rate_hz: float, limits_s: tuple[float, float] = _BEAT_INTERVAL_S) -> FloatArray:
-    """(n,) time after which a signal is most like itself, by autocorrelation, finer than the grid by a parabola.
+def heart_rate(x: FloatArray, rate_hz: float, modality: str = "BVP") -> FloatArray:
+    """(n,) beats a minute of (n, samples) of an ECG or a pulse wave, as the monitor's quality gate counts them.
 
-    Args:
-        x: (n, samples).
-        rate_hz: Of the grid.
-        limits_s: Shortest and longest time.
+    A window in which that finds no beats must have a number too: its strongest period.
     """
-    centred = x - x.mean(axis=1, keepdims=True)
-    power = np.fft.irfft(np.abs(np.fft.rfft(centred, 2 * x.shape[1])) ** 2)
-    first = max(1, round(limits_s[0] * rate_hz))
-    last = min(round(limits_s[1] * rate_hz), x.shape[1] - 2)
-    lag = first + power[:, first : max(last, first) + 1].argmax(axis=1)
-    rows = np.arange(len(x))
-    before, at, after = power[rows, lag - 1], power[rows, lag], power[rows, lag + 1]
-    bend = before - 2.0 * at + after
-    shift = np.where(bend < 0.0, 0.5 * (before - after) / np.where(bend < 0.0, bend, 1.0), 0.0)
-    return np.asarray((lag + np.clip(shift, -0.5, 0.5)) / rate_hz)
-
-
-def heart_rate(x: FloatArray, rate_hz: float) -> FloatArray:
-    """(n,) beats a minute of (n, samples) of an ECG or a pulse wave."""
-    return np.asarray(60.0 / interval_s(x, rate_hz))
-
-
-def pulse_size(x: FloatArray) -> FloatArray:
-    """(n,) size of the pulse wave: from its 5th to its 95th percentile, in the window's unit."""
-    low, high = np.percentile(x, [5.0, 95.0], axis=1)
-    return np.asarray(high - low)
+    found = [beats_a_minute(modality=modality, window=window, rate_hz=rate_hz) for window in x]
+    without = [number for number, rate in enumerate(found) if rate is None]
+    rates = np.array([np.nan if rate is None else rate for rate in found])
+    if without:
+        rates[without] = 60.0 / beat_interval_s(x[without], rate_hz)
+    return rates
 
 
 def responses_a_second(x: FloatArray, rate_hz: float) -> FloatArray:
@@ -119,10 +99,10 @@ def hand_crafted(windows: WindowSet, inputs: Sequence[InputSpec]) -> FloatArray:
         if item.modality == "EDA":
             blocks.append(responses_a_second(x, item.rate_hz)[:, None])
         elif item.modality in _HEARTS:
-            blocks.append(np.stack([heart_rate(x, item.rate_hz), pulse_size(x)], axis=1))
+            blocks.append(np.stack([heart_rate(x, item.rate_hz, item.modality), pulse_size(x)], axis=1))
         elif item.modality == "RESP":
             steep = np.abs(np.diff(x, axis=1)).mean(axis=1)
-            blocks.append(np.stack([x.std(axis=1), steep, interval_s(x, item.rate_hz, _BREATH_S)], axis=1))
+            blocks.append(np.stack([x.std(axis=1), steep, beat_interval_s(x, item.rate_hz, _BREATH_S)], axis=1))
         elif item.modality not in _KNOWN:
             wide = values.astype(np.float64)
             rise, steep = wide[..., -1] - wide[..., 0], np.abs(np.diff(wide, axis=-1)).mean(axis=-1)
@@ -153,7 +133,7 @@ def _pulse(windows: WindowSet, inputs: Sequence[InputSpec]) -> tuple[FloatArray,
     """(n,) size of the pulse wave and (n,) beat interval."""
     item = _of_modality(inputs, ("BVP",), "spi-style")
     x = _first(windows, item)
-    return pulse_size(x), interval_s(x, item.rate_hz)
+    return pulse_size(x), beat_interval_s(x, item.rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,7 +162,7 @@ class Look:
         """(n, features)."""
         if self.method == "heart-rate":
             item = _of_modality(self.inputs, _HEARTS, self.method)
-            return heart_rate(_first(windows, item), item.rate_hz)[:, None]
+            return heart_rate(_first(windows, item), item.rate_hz, item.modality)[:, None]
         if self.method == "scr-rate":
             item = _of_modality(self.inputs, ("EDA",), self.method)
             return responses_a_second(_first(windows, item), item.rate_hz)[:, None]
@@ -191,16 +171,16 @@ class Look:
         return hand_crafted(windows, self.inputs)
 
     def _pleth_index(self, windows: WindowSet) -> FloatArray:
-        """100 - (0.7 amplitude + 0.3 interval), each as its rank from 0 to 100 among the training windows.
+        """The monitor's index (`monitor.scoring.pleth.spi`) of ranks from 0 to 100 among the training windows.
 
         The marketed index mixes the person's own distribution into the ranks. Here the amplitude is in units of the
         person's own baseline already, and a window has no past.
         """
-        index = np.full(len(windows), 100.0)
-        for weight, known, own in zip(SPI_WEIGHTS, self.known, _pulse(windows, self.inputs), strict=True):
-            below = np.searchsorted(known, own, "left") + np.searchsorted(known, own, "right")
-            index -= weight * 100.0 * below / (2.0 * len(known))
-        return index
+        parts = []
+        for known, own in zip(self.known, _pulse(windows, self.inputs), strict=True):
+            below, up_to = np.searchsorted(known, own, "left"), np.searchsorted(known, own, "right")
+            parts.append([middle_rank(int(a), int(b), len(known)) for a, b in zip(below, up_to, strict=True)])
+        return np.array([spi(amplitude, interval) for amplitude, interval in zip(*parts, strict=True)])
 
 
 _NEEDS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = MappingProxyType(
