@@ -24,7 +24,7 @@ import numpy as np
 import typer
 
 from benchmarks.alarm_truth import Condition, Span, judge, latencies, merged
-from monitor.alarm import HEART_RATE, PAIN_MODERATE, PAIN_SEVERE, AlarmManager
+from monitor.alarm import HEART_RATE, PAIN_MODERATE, PAIN_SEVERE, SCR_RATE, SPI, AlarmManager
 from monitor.alarm.limits import changed_limits
 from monitor.bundle import load_bundle
 from monitor.config import AlarmSettings, BedSettings
@@ -37,6 +37,7 @@ from monitor.types import (
     AlarmEvent,
     AlarmKind,
     Chunk,
+    Comparators,
     Event,
     PainIndex,
     Presence,
@@ -59,6 +60,8 @@ _SEED: Final = 21
 LIMITS: Final = (30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0)
 DELAYS: Final = (15.0, 30.0, 60.0)
 HEART_RATES: Final = (75.0, 80.0, 85.0, 90.0, 95.0, 100.0, 110.0, 120.0)
+SCR_RATES: Final = (0.03, 0.05, 0.07, 0.1, 0.13, 0.17, 0.2, 0.25, 0.3)
+SPI_LIMITS: Final = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0)
 
 
 # -- what befalls a bed ------------------------------------------------------------------------------------------------
@@ -148,10 +151,13 @@ class Job:
     hop_s: float
 
 
+_Window = tuple[PainIndex, Score, tuple[Quality, ...], Comparators]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Followed:
     events: list[AlarmEvent]
-    windows: list[tuple[PainIndex, Score, tuple[Quality, ...]]]
+    windows: list[_Window]
     seconds: float
 
 
@@ -163,16 +169,19 @@ def follow(job: Job, patient: SyntheticPatient) -> _Followed:
     session = uuid.uuid5(uuid.NAMESPACE_OID, f"{job.number}")
     pipeline = Pipeline(bed=bed, bundles=[bundle.spec], runner=OnnxRunner([bundle]), session=session)
     events: list[AlarmEvent] = []
-    windows: list[tuple[PainIndex, Score, tuple[Quality, ...]]] = []
+    windows: list[_Window] = []
     score: Score | None = None
+    index: PainIndex | None = None
 
     def take(items: Sequence[Event]) -> None:
-        nonlocal score
+        nonlocal score, index
         for item in items:
             if isinstance(item, Score):
                 score = item
-            elif isinstance(item, PainIndex) and score is not None:
-                windows.append((item, score, tuple({q.modality: q for q in score.quality}.values())))
+            elif isinstance(item, PainIndex):
+                index = item
+            elif isinstance(item, Comparators) and score is not None and index is not None:
+                windows.append((index, score, tuple({q.modality: q for q in score.quality}.values()), item))
             elif isinstance(item, AlarmEvent):
                 events.append(item)
 
@@ -229,6 +238,14 @@ def run_bed(job: Job) -> dict[str, Any]:
         for limit in HEART_RATES:
             changes = {"heart_rate_on": limit, "heart_rate_off": limit - 8.0, "heart_rate_after_s": after_s}
             points.append(_point("heart rate", HEART_RATE, limit, after_s, changes, job, followed, pain, end))
+        if "EDA" in modalities:
+            for limit in SCR_RATES:
+                changes = {"scr_per_s_on": limit, "scr_per_s_off": 0.5 * limit, "scr_per_s_after_s": after_s}
+                points.append(_point("SCR rate", SCR_RATE, limit, after_s, changes, job, followed, pain, end))
+        if "BVP" in modalities:
+            for limit in SPI_LIMITS:
+                changes = {"spi_on": limit, "spi_off": limit - 15.0, "spi_after_s": after_s}
+                points.append(_point("SPI-style index", SPI, limit, after_s, changes, job, followed, pain, end))
     technical = [e for e in followed.events if e.kind is AlarmKind.TECHNICAL and e.presence is Presence.ON]
     return {
         "number": job.number,
@@ -236,7 +253,7 @@ def run_bed(job: Job) -> dict[str, Any]:
         "hours": job.hours,
         "cpu_s": followed.seconds,
         "windows": len(followed.windows),
-        "scored": sum(index.fast is not None for index, _, _ in followed.windows),
+        "scored": sum(index.fast is not None for index, *_ in followed.windows),
         "points": points,
         "technical": latencies(technical, patient.artefacts),
         "technical_alarms": len({e.event_id for e in technical}),
@@ -263,8 +280,9 @@ def _again(job: Job, followed: _Followed, settings: AlarmSettings) -> list[Alarm
     session = uuid.uuid5(uuid.NAMESPACE_OID, f"{job.number}")
     manager = AlarmManager(bed=f"bed{job.number}", settings=settings, session=session)
     made: list[AlarmEvent] = []
-    for index, score, quality in followed.windows:
-        made += [event for event in manager.on_index(index, score, quality) if isinstance(event, AlarmEvent)]
+    for index, score, quality, comparators in followed.windows:
+        told = manager.on_index(index, score, quality, comparators)
+        made += [event for event in told if isinstance(event, AlarmEvent)]
     return made
 
 
