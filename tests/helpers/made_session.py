@@ -19,6 +19,7 @@ from monitor.types import (
     CalibrationEvent,
     CalibrationState,
     Chunk,
+    Comparators,
     Event,
     Marker,
     PainIndex,
@@ -165,6 +166,27 @@ def made_index(k: int, *, withheld: str = "", **changes: Any) -> PainIndex:
     return PainIndex(**(fields | changes))
 
 
+def made_measures(k: int, **changes: Any) -> Comparators:
+    """The plain measures after window k: heart rate and responses, and no pulse wave."""
+    fields: dict[str, Any] = {
+        "bed": "bed1",
+        "epoch": 0,
+        "k": k,
+        "t_end": float(k),
+        "t_rel": float(k),
+        "heart_rate_bpm": 70.0 + 0.125 * (k % 9),
+        "heart_rate_from": "ECG",
+        "heart_rate_absent": (),
+        "scr_per_s": 0.0625,
+        "scr_from": "EDA",
+        "scr_absent": (),
+        "spi": None,
+        "spi_from": "",
+        "spi_absent": ("BVP:no_stream",),
+    }
+    return Comparators(**(fields | changes))
+
+
 def made_alarm(t: float, presence: Presence = Presence.ON, **changes: Any) -> AlarmEvent:
     """A transition of the condition `pain_moderate`."""
     fields: dict[str, Any] = {
@@ -193,6 +215,10 @@ def one_event_of_each_kind() -> list[Event]:
         made_index(1),
         made_index(3, fast=float("nan"), slow=-0.0),
         made_index(2, withheld="half_empty"),
+        made_measures(1),
+        made_measures(
+            2, heart_rate_bpm=None, heart_rate_from="", heart_rate_absent=("ECG:no_beats", "BVP:gap"), spi=50.5
+        ),
         made_alarm(3.0),
         made_alarm(4.0, Presence.OFF, index=None, causes=()),
         AlarmAction(
@@ -259,6 +285,8 @@ def write_eventful_session(path: Path, *, seconds: int = 600, closed: bool = Tru
             missing = gap[0] <= second < gap[1] + 6
             writer.events([made_score(second, absent=("EDA:gap",) if missing else ())])
             writer.events([made_index(second, withheld="half_empty" if missing else "", hollow=second < 60)])
+            unknown = {"scr_per_s": None, "scr_from": "", "scr_absent": ("EDA:gap",)} if missing else {}
+            writer.events([made_measures(second, **unknown)])
         if second == gap[1]:
             seconds_lost = float(gap[1] - gap[0])
             writer.events(

@@ -26,6 +26,7 @@ from monitor.types import (
     StreamEvent,
     StreamEventKind,
 )
+from tests.helpers.made_session import made_measures
 
 pytestmark = pytest.mark.live
 
@@ -82,6 +83,7 @@ def test_scores_absences_and_events_reach_a_recorder(lsl: None) -> None:
     assert offer is not None
     assert offer.labels == (
         "index_fast", "index_slow", "p.none", "p.moderate", "p.severe", "quality.EDA", "quality.ECG", "provenance",
+        "heart_rate", "scr", "spi",
     )  # fmt: skip
     assert "simulated patients" in scores.info(5.0).as_xml()
     assert offer.candidates() == ()  # the monitor never takes its own scores for a signal
@@ -92,14 +94,15 @@ def test_scores_absences_and_events_reach_a_recorder(lsl: None) -> None:
     )  # fmt: skip
     marker = Marker(bed=bed, t=1005.5, kind="note", text="turned – links", value=None, actor="ward")
     lost = StreamEvent(bed=bed, stream="s", kind=StreamEventKind.GONE, t=1006.5, seconds=math.inf)
-    output.publish(bed, [a_score(bed, 7, (0.2, 0.3, 0.5)), index, marker])
+    measures = made_measures(7, bed=bed)
+    output.publish(bed, [a_score(bed, 7, (0.2, 0.3, 0.5)), index, measures, marker])
     output.publish(bed, [a_score(bed, 8, None), lost])
     output.publish("another bed", [marker])
 
     rows, stamps = receive(scores, 2)
     assert stamps == [1007.0, 1008.0]
-    np.testing.assert_array_equal(rows[0], [31.25, np.nan, 0.2, 0.3, 0.5, 1.0, 1.0, 2.0])
-    np.testing.assert_array_equal(rows[1], [np.nan] * 5 + [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(rows[0], [31.25, np.nan, 0.2, 0.3, 0.5, 1.0, 1.0, 2.0, 70.875, 0.0625, np.nan])
+    np.testing.assert_array_equal(rows[1], [np.nan] * 5 + [0.0, 1.0, 2.0] + [np.nan] * 3)
     texts, stamps = receive(events, 2)
     assert stamps == [1005.5, 1006.5]
     first, second = (json.loads(text[0]) for text in texts)

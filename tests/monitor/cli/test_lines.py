@@ -29,6 +29,7 @@ from monitor.types import (
     StreamEventKind,
     WindowsSkipped,
 )
+from tests.helpers.made_session import made_measures
 
 FIELDS = {"t_end", "bundle", "calibration", "classes", "probabilities", "index_fast", "index_slow", "absent"}
 CALIBRATING = CalibrationEvent(
@@ -136,6 +137,22 @@ def test_a_line_holds_time_index_class_probabilities_quality_and_calibration() -
     assert "index   61 fast" in lines().add("b", [score(3), index(3)])[1]
     unneeded = replace(score(3), calibration="none", calibration_state=CalibrationState.UNSPECIFIED)
     assert lines().add("b", [unneeded, index(3)])[1].endswith("EDA ok  no calibration needed")
+
+
+def test_plain_measures_stand_in_the_line_of_their_window() -> None:
+    measures = made_measures(3, spi=41.4, spi_absent=())
+    assert "EDA ok  HR 70 SCR 0.06/s SPI 41  not calibrated" in lines().add("b", [score(3), index(3), measures])[1]
+    partly = lines().add("b", [score(3), index(3), made_measures(3), score(4), index(4)])
+    assert ("SPI" in partly[1], "HR" in partly[1], "HR" in partly[2]) == (False, True, False)
+    first, second = map(json.loads, JsonLines(bundles=specs()).add("b", [score(3), measures, score(4)]))
+    assert first["comparators"] == {
+        "heart_rate_bpm": 70.375,
+        "scr_per_s": 0.0625,
+        "spi": 41.4,
+        "heart_rate_from": "ECG",
+        "absent": {},
+    }
+    assert second["comparators"] is None
 
 
 def test_an_absent_score_gives_its_reasons_and_no_number() -> None:

@@ -74,6 +74,7 @@ def test_every_window_is_there_with_its_index_or_its_reason(session: Path, text:
     with SessionReader(session) as reader:
         scores = list(reader.scores())
         indices = {index.k: index for index in reader.indices()}
+        measures = {item.k: item for item in reader.comparators()}
     found = [item for item in resources(text, "Observation") if code_of(item) == "pain-index-fast"]
     assert len(found) == len(scores)
     absent = 0
@@ -92,6 +93,14 @@ def test_every_window_is_there_with_its_index_or_its_reason(session: Path, text:
         p = [parts[f"probability-{name}"]["valueQuantity"]["value"] for name in score.classes if score.probabilities]
         assert tuple(p) == (score.probabilities or ())
         assert parts["hollow"]["valueBoolean"] == index.hollow
+        rate, scr = parts["8867-4"], parts["scr-rate"]
+        assert rate["code"]["coding"][0]["system"] == "http://loinc.org"
+        assert (rate["valueQuantity"]["value"], rate["valueQuantity"]["code"]) == (
+            measures[score.k].heart_rate_bpm,
+            "/min",
+        )
+        assert ("dataAbsentReason" in scr) == (measures[score.k].scr_per_s is None)
+        assert parts["spi-style"]["dataAbsentReason"]["text"] == "BVP:no_stream"
         assert "ab" * 32 in item["method"]["text"]
         assert item["code"]["coding"][0]["system"] == LOCAL
     assert 10 < absent < len(found) - 10

@@ -17,7 +17,7 @@ from monitor.engine.wiring import metrics_outputs
 from monitor.outputs.metrics import MetricsOutput
 from monitor.types import Activation, Presence, StreamEvent, StreamEventKind
 from tests.helpers.engine_process import patient_source, settings_for
-from tests.helpers.made_session import made_alarm, made_index, made_score
+from tests.helpers.made_session import made_alarm, made_index, made_measures, made_score
 from tests.helpers.scripted import wait_until
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -70,7 +70,7 @@ def test_a_scrape_says_what_the_events_said(output: MetricsOutput, clock: Manual
     gap = StreamEvent(bed="bed1", stream="eda", kind=StreamEventKind.GAP, t=5.0, seconds=1.75)
     output.publish("bed1", [made_score(8, absent=("EDA:gap", "EDA:late")), gap, gap, made_alarm(8.0)])
     score, index = made_score(9), made_index(9, slow=None, slow_withheld="half_empty")
-    output.publish("bed1", [score, index, made_alarm(9.0, condition="no_data")])
+    output.publish("bed1", [score, index, made_measures(9), made_alarm(9.0, condition="no_data")])
     standing = Presence.ON
     output.publish("bed1", [made_alarm(9.5, Presence.OFF, condition="no_data", before=standing)])
     # Signalled otherwise, and reminded of: it is still one alarm.
@@ -83,6 +83,9 @@ def test_a_scrape_says_what_the_events_said(output: MetricsOutput, clock: Manual
     assert score.probabilities is not None
     assert value(found, "probability", bed="bed1", class_="severe") == score.probabilities[2]
     assert value(found, "usable", bed="bed1", modality="EDA") == 1.0
+    assert value(found, "comparator", bed="bed1", measure="heart_rate_bpm") == 70.0
+    assert value(found, "comparator", bed="bed1", measure="scr_per_s") == 0.0625
+    assert value(found, "comparator", bed="bed1", measure="spi") is None
     assert value(found, "windows_total", bed="bed1", result="scored") == 1.0
     assert value(found, "windows_total", bed="bed1", result="absent") == 1.0
     assert value(found, "absent_total", bed="bed1", reason="EDA:gap") == 1.0
@@ -115,11 +118,11 @@ def test_histograms_add_up(output: MetricsOutput, clock: ManualClock, port: int)
 
 
 def test_an_old_index_is_left_out_and_its_age_goes_on(output: MetricsOutput, clock: ManualClock, port: int) -> None:
-    output.publish("bed1", [made_score(9), made_index(9)])
+    output.publish("bed1", [made_score(9), made_index(9), made_measures(9)])
     assert any(name == "index" for name, _ in scrape(port))
     clock.advance(13.0)
     found = scrape(port)
-    assert not {name for name, _ in found} & {"index", "probability", "usable"}
+    assert not {name for name, _ in found} & {"index", "probability", "usable", "comparator"}
     assert value(found, "score_age_seconds", bed="bed1") == 13.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from monitor.types import (
     AlarmEvent,
     AlarmKind,
     CalibrationState,
+    Comparators,
     PainIndex,
     Presence,
     Priority,
@@ -25,6 +27,7 @@ from monitor.types import (
     Reason,
     Score,
 )
+from tests.helpers.made_session import made_measures
 
 OFFSET = 1_795_000_000.0
 
@@ -57,6 +60,18 @@ def test_a_score_says_what_it_rests_on() -> None:
     assert said["notice"] == "RESEARCH USE ONLY"
     assert (said["t"], said["decided"]) == (OFFSET + 104.0, OFFSET + 104.5)
     assert (said["fast"], said["slow"], said["slow_withheld"], said["hollow"]) == (75.0, None, "half_empty", True)
+
+
+def test_plain_measures_have_keys_of_their_own_and_say_why_one_is_missing() -> None:
+    def said(measures: Comparators | None) -> dict[str, Any]:
+        message = score_message(score(present=True), None, measures, utc_offset=OFFSET, origin="", notice="")
+        return dict(json.loads(encode(message)))
+
+    without, found = said(None), said(made_measures(4))
+    assert (found["heart_rate_bpm"], found["heart_rate_from"]) == (70.5, "ECG")
+    assert (found["scr_per_s"], found["spi"]) == (0.0625, None)
+    assert found["not_measured"] == {"spi": ["BVP:no_stream"]}
+    assert {key: found[key] for key in without} == without
 
 
 def test_no_score_is_a_message_too() -> None:

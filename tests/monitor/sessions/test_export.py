@@ -66,6 +66,7 @@ def test_scores_indices_alarms_and_markers_are_the_stored_ones(session: Path, fo
     with SessionReader(session) as reader:
         scores = list(reader.scores())
         indices = {index.k: index for index in reader.indices()}
+        measures = {item.k: item for item in reader.comparators()}
         alarms, markers = list(reader.events(AlarmEvent)), list(reader.events(Marker))
     found = rows(folder / "scores.csv")
     assert len(found) == len(scores)
@@ -76,6 +77,11 @@ def test_scores_indices_alarms_and_markers_are_the_stored_ones(session: Path, fo
         assert p == ([""] * 3 if score.probabilities is None else [repr(value) for value in score.probabilities])
         fast = indices[score.k].fast
         assert row["index_fast"] == ("" if fast is None else repr(fast))
+        plain = measures[score.k]
+        assert (row["heart_rate_bpm"], row["heart_rate_from"]) == (repr(plain.heart_rate_bpm), "ECG")
+        assert row["scr_per_s"] == ("" if plain.scr_per_s is None else repr(plain.scr_per_s))
+        assert row["spi"] == ""
+        assert row["not_measured"] == " ".join((*plain.scr_absent, "BVP:no_stream"))
     found = rows(folder / "alarms.csv")
     assert [(r["presence"], r["event_id"], r["text"]) for r in found] == [
         (a.presence, a.event_id, a.text) for a in alarms
