@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from monitor.types import (
     AlarmEvent,
     Chunk,
     Command,
+    Comparators,
     Marker,
     Presence,
     Provenance,
@@ -30,7 +31,7 @@ from monitor.types import (
     StreamEventKind,
 )
 from tests.helpers.alarm_windows import GAP, ORIGIN, Step, window
-from tests.helpers.made_session import SESSION, made_chunk, made_info, made_writer
+from tests.helpers.made_session import SESSION, made_chunk, made_info, made_measures, made_writer
 
 SCRIPT: Sequence[Step] = [
     *[10.0] * 20,
@@ -54,7 +55,13 @@ COMMANDS = {
 }
 
 
-def record(path: Path, *, settings: AlarmSettings | None = None, extra: dict[int, Command] | None = None) -> Path:
+def record(
+    path: Path,
+    *,
+    settings: AlarmSettings | None = None,
+    extra: dict[int, Command] | None = None,
+    measures: Callable[[int], Comparators] | None = None,
+) -> Path:
     """Write a session whose windows follow `SCRIPT`, with the alarms of a manager; it ends in silence."""
     chosen = settings or AlarmSettings()
     bed = BedSettings(name="bed1", subject="S01", bundles=("made-eda",), alarm=chosen)
@@ -73,7 +80,9 @@ def record(path: Path, *, settings: AlarmSettings | None = None, extra: dict[int
             chunk: Chunk = dataclasses.replace(made_chunk(), stream=info.key, arrival=at)
             writer.chunk(chunk)
             alarm.arrived("EDA", at)
-            writer.events([score, index, *alarm.on_index(index, score)])
+            plain = measures(k) if measures else None
+            written = [score, index, *([plain] if plain else [])]
+            writer.events([*written, *alarm.on_index(index, score, (), plain)])
         if k in commands:
             command = commands[k]
             writer.command(command)
@@ -117,6 +126,20 @@ def test_the_recorded_alarms_come_again_bit_for_bit(recorded: Path) -> None:
     assert again.compared == len(log.recorded) > 10
     assert {"pain_severe", "pain_moderate", "unscorable", "broker_lost", "no_data"} <= brief(log.recorded)
     assert any(isinstance(item, AlarmAction) for item in log.recorded)
+
+
+def test_alarms_on_plain_measures_and_two_signs_come_again(tmp_path: Path) -> None:
+    def high(k: int) -> Comparators:
+        beats = 130.0 if 120 <= k < 300 else 70.0
+        pulse = {"spi": 90.0 if k % 200 < 100 else 30.0, "spi_from": "BVP", "spi_absent": ()}
+        return made_measures(k, t_end=ORIGIN + k, heart_rate_bpm=beats, scr_per_s=0.3 if k > 300 else None, **pulse)
+
+    limits = AlarmSettings(heart_rate_on=120.0, scr_per_s_on=0.1, spi_on=70.0)
+    path = record(tmp_path / "c.session.db", settings=limits, measures=high)
+    with SessionReader(path) as reader:
+        log = read_alarm_log(reader)
+        assert reproduce(log, reader).differences == ()
+    assert {"heart_rate", "scr_rate", "spi", "two_signs"} <= brief(log.recorded)
 
 
 def test_a_change_of_limits_comes_again_too_and_is_left_out_of_the_grid(tmp_path: Path) -> None:
