@@ -37,7 +37,7 @@ def evaluate(
     from models.training.workers import Workers
     from monitor.errors import MonitorError
 
-    log, out = Console(stderr=True, soft_wrap=True), Console(width=None if sys.stdout.isatty() else 140)
+    log, out = Console(stderr=True, soft_wrap=True), Console(width=None if sys.stdout.isatty() else 120)
     try:
         settings = load_run_settings(config)
         with Board(log) as board, Workers(settings.train.workers, board.news) as workers:
@@ -141,16 +141,19 @@ _SHOWN = (
     ("ece", "ECE"),
 )
 
+_PRINTED = ("balanced_accuracy", "macro_f1", "mcc", "auroc", "ece")
+_WITH_INTERVAL = ("balanced_accuracy", "auroc")
+
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [(key, text) for key, text in _SHOWN if any(key in row.figures for row in rows)]
 
 
-def _cell(row: Row, key: str) -> str:
+def _cell(row: Row, key: str, *, interval: bool = True) -> str:
     figure = row.figures.get(key)
     if figure is None:
         return ""
-    if figure.low is None or figure.high is None:
+    if not interval or figure.low is None or figure.high is None:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.3f}-{figure.high:.3f})"
 
@@ -161,15 +164,21 @@ def _heading(summary: Summary) -> str:
 
 
 def _table(summary: Summary) -> Any:
+    """The main figures in 120 columns, a part for each subset; all of them are in table.md and the report."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    columns = [
-        (k, t) for k, t in _columns(summary.rows) if k in ("balanced_accuracy", "macro_f1", "mcc", "auroc", "ece")
-    ]
-    table = Table("Method", "Of", "Seeds", "Subjects", "Windows", *(t for _, t in columns), title=_heading(summary))
-    for row in summary.rows:
-        cells = (_cell(row, key) for key, _ in columns)
-        table.add_row(row.method, row.subset, str(len(row.seeds)), str(row.subjects), str(row.windows), *cells)
+    columns = [(k, t) for k, t in _columns(summary.rows) if k in _PRINTED]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=_heading(summary), title_justify="left")
+    table.add_column("Method", no_wrap=True)
+    for text in ("Seeds", "Subjects", "Windows", *(text for _, text in columns)):
+        table.add_column(text[0].upper() + text[1:], justify="right", no_wrap=True)
+    for name in dict.fromkeys(row.subset for row in summary.rows):
+        table.add_section()
+        table.add_row(f"[bold]{name}[/bold]")
+        for row in (row for row in summary.rows if row.subset == name):
+            cells = (_cell(row, key, interval=key in _WITH_INTERVAL) for key, _ in columns)
+            table.add_row(row.method, str(len(row.seeds)), str(row.subjects), str(row.windows), *cells)
     return table
 
 

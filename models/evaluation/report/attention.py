@@ -226,13 +226,15 @@ def attention_figure(example: Example) -> Figure:
                 _draw(axes[row, column], trace)
             title = f"{window.true}, told with {100 * window.probability:.0f} %"
             axes[0, column].set_title(f"{title}\n{axes[0, column].get_title()}")
-            axes[-1, column].set_xlabel("seconds before the window's end", fontsize=8)
+            axes[-1, column].set_xlabel("seconds (0: the window's end)", fontsize=8)
         for row, trace in enumerate(example.windows[0].traces):
             axes[row, 0].set_ylabel(f"{trace.modality}, scaled", fontsize=8)
         return figure
 
 
 def _draw(ax: Axes, trace: Trace) -> None:
+    from matplotlib.colors import to_rgb
+
     values, seconds = trace.values, trace.seconds
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low or 1.0)
@@ -241,13 +243,12 @@ def _draw(ax: Axes, trace: Trace) -> None:
         step = float(seconds[1] - seconds[0])
         edges = np.append(seconds, seconds[-1] + step) - step / 2
         strength = np.clip(trace.weights / trace.weights.max(), 0.0, 1.0)
-        for start, stop, alpha in zip(edges, edges[1:], strength, strict=False):
-            if alpha > 0.02:
-                ax.axvspan(start, stop, color=ORANGE, alpha=round(0.75 * float(alpha), 3), linewidth=0)
+        shade = np.array([[(*to_rgb(ORANGE), 0.75 * share) for share in strength.tolist()]])
+        ax.imshow(shade, extent=(edges[0], edges[-1], low, high), aspect="auto", interpolation="nearest")
         ax.set_title(f"entropy {trace.entropy:.2f}", fontsize=8)
     else:
         said = f"no focus (entropy {trace.entropy:.3f})" if trace.map else "no map over time"
-        ax.set_title(said, fontsize=8, style="italic")
+        ax.set_title(said, fontsize=8)
     ax.plot(seconds, values, color=INK, linewidth=0.9)
     ax.set_ylim(low, high)
     ax.set_xlim(float(seconds[0]), float(seconds[-1]))

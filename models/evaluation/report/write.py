@@ -110,6 +110,7 @@ def _careful(section: Callable[[Mapping[str, Any]], Html], found: Mapping[str, A
 
 def _pictures(findings: Findings, stamp: str) -> Iterator[tuple[str, str, Html]]:
     rows = findings.rows("all")
+    classes = len(findings.summary.classes)
     if rows:
         yield (
             "confusion",
@@ -143,8 +144,7 @@ def _pictures(findings: Findings, stamp: str) -> Iterator[tuple[str, str, Html]]
                 inline(plots.reliability_figure(calibrated), "reliability", "Reliability diagram of each method"),
                 f"Windows of held-out subjects in {plots.RELIABILITY_BINS} groups of equal mass by the probability of "
                 "pain that was told. On the dashed line, what was told came true; below it pain is told too often, "
-                "above it too rarely. Every class counts alike, so one half would be right for guessing only with two "
-                "classes.",
+                f"above it too rarely. Every class counts alike, so who knows nothing tells {1 - 1 / classes:.0%}.",
                 stamp=stamp,
             ),
         )
