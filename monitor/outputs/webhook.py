@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ _HOPELESS: Final = frozenset({400, 413, 415, 422})
 _FAREWELL_S: Final = 1.5
 _ANSWER_BYTES: Final = 65_536
 _REPEAT: Final = 20
+_LOOK_S: Final = 0.25
 
 
 class DeliveryError(Exception):
@@ -123,7 +125,7 @@ class WebhookOutput:
         self._box = AlarmBox(folder / f"webhook-{bed}.outbox", receiver=f"the webhook, bed {bed}")
         self._still: frozenset[str] = frozenset()
         self._problem = ""
-        self._wake, self._stop = threading.Event(), threading.Event()
+        self._wake, self._stop, self._back = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -158,6 +160,7 @@ class WebhookOutput:
             return str(error)
         except ConfigError as error:
             return "; ".join(map(str, error.problems))
+        self._back.set()  # it answers: what waits for it need not wait any longer
         return ""
 
     def open(self) -> None:
@@ -219,6 +222,7 @@ class WebhookOutput:
                 wake.clear()
                 continue
             pause = 0.0
+            self._back.clear()
             try:
                 kind = "alarm" if letter.condition else "action"
                 self._deliver({**letter.message, "type": kind}, key, context, self._settings.timeout_s)
@@ -247,8 +251,15 @@ class WebhookOutput:
                 failures, self._problem = 0, ""
                 self.delivered += 1
                 self._box.done(letter)
-            if stop.wait(pause) and failures:
+            if self._paused(pause, stop) and failures:
                 return  # what waits stays in its file
+
+    def _paused(self, seconds: float, stop: threading.Event) -> bool:
+        """Wait for so long, or until a probe got through or the end has come; whether it is the end."""
+        end = time.monotonic() + seconds
+        while not stop.is_set() and not self._back.is_set() and (left := end - time.monotonic()) > 0:
+            stop.wait(min(_LOOK_S, left))
+        return stop.is_set()
 
     def _deliver(self, item: Mapping[str, Any], key: bytes, context: ssl.SSLContext | None, timeout: float) -> None:
         """Send one message.

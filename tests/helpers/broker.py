@@ -82,6 +82,17 @@ class Broker:
             else:
                 return
 
+    def save(self) -> None:
+        """Have it write down now what it otherwise writes twice a minute: sessions, and what is retained."""
+        file = self.folder / "mosquitto.db"
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + 15.0
+        while not file.exists() or file.stat().st_mtime_ns == before:
+            assert time.monotonic() < end, f"mosquitto does not save: {self.log()}"
+            time.sleep(0.02)
+
     def kill(self) -> None:
         """End it without a farewell, as a power cut does."""
         self._end(signal.SIGKILL)

@@ -25,15 +25,22 @@ class Message:
 
 
 class PlainClient:
-    """Connects at once, and again whenever the broker is back; use it as a context manager."""
+    """Connects at once, and again whenever the broker is back; use it as a context manager.
 
-    def __init__(self, settings: MqttSettings, *topics: str) -> None:
+    Args:
+        settings: The broker, and who this is.
+        topics: What it subscribes to.
+        session: Its name at the broker, which then keeps its subscriptions and what is sent while it is away; empty:
+            the broker forgets it when it goes.
+    """
+
+    def __init__(self, settings: MqttSettings, *topics: str, session: str = "") -> None:
         self.messages: list[Message] = []
         self.subscribed = 0
         """How often all subscriptions have been confirmed."""
         self._topics = topics
         self._lock = threading.Lock()
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
         self._client.username_pw_set(settings.user, password(settings))
         self._client.tls_set_context(tls_context(settings))
         self._client.reconnect_delay_set(1, 1)

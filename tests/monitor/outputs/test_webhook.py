@@ -95,12 +95,14 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(tmp_path: Path) -> Iterator[Callable[..., WebhookOutput]]:
     made: list[WebhookOutput] = []
 
-    def output(url: str, *, started: bool = True, **settings: Any) -> WebhookOutput:
+    def output(
+        url: str, *, started: bool = True, backoff_s: tuple[float, float] = (0.02, 0.1), **settings: Any
+    ) -> WebhookOutput:
         settings = {"timeout_s": 0.5, **settings}
         made.append(
             WebhookOutput(
                 bed="bed1", settings=WebhookSettings(url=f"{url}/alarms?ward=7", **settings), folder=tmp_path,
-                clock=SystemClock(), backoff_s=(0.02, 0.1),
+                clock=SystemClock(), backoff_s=backoff_s,
             )
         )  # fmt: skip
         if started:
@@ -312,6 +314,19 @@ def test_a_probe_proves_the_route_or_says_what_is_wrong(receiver: Receiver, make
     wait_until(lambda: "500" in output.problem(), 5.0)
     receiver.answers.clear()
     wait_until(lambda: output.problem() == "" and output.waiting == 0, 5.0)
+
+
+def test_a_probe_that_gets_through_ends_the_wait_for_the_next_attempt(
+    receiver: Receiver, make: Callable[..., WebhookOutput]
+) -> None:
+    output = make(receiver.url, backoff_s=(600.0, 600.0))
+    receiver.answers = [500]
+    output.publish("bed1", [made_alarm(1.0)])
+    wait_until(lambda: "500" in output.problem(), 5.0)
+    assert output.waiting == 1
+    assert output.probe({"n": 1}, 5.0) == ""
+    wait_until(lambda: output.waiting == 0, 10.0)
+    assert [item["type"] for item in receiver.taken] == ["probe", "alarm"]
 
 
 @pytest.mark.parametrize(
