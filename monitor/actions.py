@@ -96,6 +96,19 @@ class ChooseBundleArgs(_Args):
     """Name of the bundle."""
 
 
+class SeenArgs(_Args):
+    """What a screen has drawn last; it says so about once a second (clinical.md D7)."""
+
+    screen: Annotated[str, Field(min_length=1, max_length=64)]
+    """Its own name for itself."""
+    engine: Annotated[str, Field(max_length=64)]
+    """Run of the engine, as states bear it."""
+    seq: Annotated[int, Field(ge=0)]
+    """Number of the newest state that it has drawn."""
+    leaving: bool = False
+    """It is about to close, and is not to be missed."""
+
+
 class HistoryArgs(_Args):
     """Indices of the last minutes."""
 
@@ -115,6 +128,7 @@ ACTIONS: Final[Mapping[str, type[_Args]]] = {
     "new_session": NewSessionArgs,
     "choose_bundle": ChooseBundleArgs,
     "history": HistoryArgs,
+    "seen": SeenArgs,
     "status": NoArgs,
     "streams": NoArgs,
 }

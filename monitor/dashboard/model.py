@@ -26,6 +26,8 @@ GONE_S: Final = 10.0
 """An index that is older is not shown at all."""
 LOST_S: Final = 2.5
 """An engine that has not been heard for so long counts as lost."""
+BEHIND_S: Final = 3.0
+"""A screen that has not seen for so long what the engine has sent says so (clinical.md D7)."""
 TREND_S: Final = 900.0
 """Span of the trend curve."""
 
@@ -78,6 +80,7 @@ class DashboardModel:
         self.wants_history = False
         """The trend has a hole that the engine may be able to fill."""
         self._frame_at = clock()
+        self._sent: tuple[str, int] = ("", 0)
         self._offset: float | None = None
         self._scored: tuple[str, int, int] | None = None
         self._scored_at: float | None = None
@@ -86,8 +89,10 @@ class DashboardModel:
     # -- what comes --------------------------------------------------------------------------------------------------
 
     def take(self, frame: StateFrame) -> None:
-        """A state has arrived."""
+        """A state has arrived; one that is no newer than the last is no sign of life."""
         now = self.clock()
+        if self.frame is not None and self.frame.engine == frame.engine and frame.seq <= self.frame.seq:
+            return
         restarted = self.frame is not None and self.frame.engine != frame.engine
         self.frame, self._frame_at = frame, now
         offset = frame.t - now
@@ -117,6 +122,10 @@ class DashboardModel:
         rows.update({row[0]: row for row in self._trend})
         self._trend = deque(rows[t] for t in sorted(rows))
 
+    def take_sent(self, engine: str, seq: int) -> None:
+        """The engine told which state it has sent last."""
+        self._sent = (engine, seq)
+
     def choose_bed(self, name: str) -> None:
         """Look at another bed from the next state on."""
         if name != self.bed_name:
@@ -140,6 +149,14 @@ class DashboardModel:
     def connected(self) -> bool:
         """Whether the engine is heard."""
         return self.frame is not None and self.silence_s < LOST_S
+
+    @property
+    def behind(self) -> bool:
+        """Whether the engine answers and has sent what is not shown here, for longer than `BEHIND_S`."""
+        if self.frame is None or self.silence_s <= BEHIND_S:
+            return False
+        engine, seq = self._sent
+        return bool(engine) and (engine != self.frame.engine or seq > self.frame.seq)
 
     @property
     def scoring(self) -> BundleView | None:
@@ -210,8 +227,11 @@ class DashboardModel:
     def alarm(self) -> AlarmReading:
         """The alarm line: the most urgent alarm first, others in turn (clinical.md D5)."""
         if self.frame is not None and not self.connected:
+            since = words.seconds(self.silence_s)
             text = (
-                f"* No word from the engine for {words.seconds(self.silence_s)}: values are old, alarms are not known"
+                f"* This screen is {since} behind the engine: values are old, look at another one"
+                if self.behind
+                else f"* No word from the engine for {since}: values are old, alarms are not known"
             )
             return AlarmReading(text=text, level="technical", flashing=False, condition="", others=0)
         bed = self.bed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -37,6 +38,8 @@ _ROOM: Final = (5, 3)
 _SLOW_S: Final = 0.1
 _TREND_MINUTES: Final = 15.0
 _SAID_S: Final = 8.0
+_SEEN_S: Final = 1.0
+"""Seconds between two words to the engine on what is shown here; it counts a screen as behind after three."""
 
 
 class DashboardWindow(QMainWindow):
@@ -65,6 +68,8 @@ class DashboardWindow(QMainWindow):
         self._slow_due = 0.0
         self._said_until = 0.0
         self._asked_history = False
+        self._name = uuid.uuid4().hex[:12]
+        self._seen_due = 0.0
         self.close_without_asking = False
 
         self.header = Header()
@@ -105,6 +110,9 @@ class DashboardWindow(QMainWindow):
         if now >= self._slow_due or received.state is not None:
             self._slow_due = now + _SLOW_S
             self._refresh()
+        if now >= self._seen_due:
+            self._seen_due = now + _SEEN_S
+            self._say_seen()
         self.waveforms.draw(self.model.now)
 
     def _refresh(self) -> None:
@@ -169,7 +177,10 @@ class DashboardWindow(QMainWindow):
         self.say(f"{action.replace('_', ' ')}: sent")
 
     def _take_reply(self, reply: Reply) -> None:
-        if reply.action == "history":
+        if reply.action == "seen":
+            if reply.ok:
+                self.model.take_sent(str(reply.result.get("engine")), int(reply.result.get("seq", 0)))
+        elif reply.action == "history":
             self._asked_history = False
             if reply.ok:
                 self.model.take_history(History.model_validate(reply.result))
@@ -177,6 +188,13 @@ class DashboardWindow(QMainWindow):
             self.say(f"{reply.action.replace('_', ' ')}: done")
         else:
             self.say(f"{reply.action.replace('_', ' ')} was not done: {reply.error}", theme.BAD)
+
+    def _say_seen(self, *, leaving: bool = False) -> None:
+        """Tell the engine what is shown here, so that both notice where that is old (clinical.md D7)."""
+        frame = self.model.frame
+        if frame is not None and (self.model.bed is not None or leaving):
+            seen = {"screen": self._name, "engine": frame.engine, "seq": frame.seq, "leaving": leaving}
+            self.link.request("seen", seen, bed=self.model.bed_name)
 
     def _ask_history(self) -> None:
         if self.model.wants_history and not self._asked_history and self.model.connected:
@@ -214,6 +232,7 @@ class DashboardWindow(QMainWindow):
                 event.ignore()
                 return
         self._timer.stop()
+        self._say_seen(leaving=True)
         event.accept()
 
     # -- making ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from monitor.clock import Clock
 from monitor.config import BedSettings
 from monitor.engine.attention_frames import attention_frame
 from monitor.engine.beds import Journal, SessionStart
+from monitor.engine.screens import Screens
 from monitor.engine.snapshot import BedSnapshot
 from monitor.frames import LINK_VERSION, AttentionFrame, History, StateFrame, WaveBlock
 from monitor.sessions.rows import Input, StreamOpened
@@ -111,6 +112,8 @@ class Broadcast:
         self._window = window
         self._explain = explain
         self._engine = uuid.uuid4().hex
+        self.screens: Final = Screens(self._engine)
+        """What those who look on say that they have seen."""
         self._seq = 0
         self._lock = threading.Lock()
         self._sessions: dict[str, str] = {}
@@ -211,6 +214,7 @@ class Broadcast:
         self._sender.send_state(
             StateFrame(v=LINK_VERSION, engine=self._engine, seq=self._seq, t=now, utc=self._clock.utc(), beds=beds)
         )
+        self.screens.sent(self._seq, self._clock.now())
 
     def _send_attention(self) -> None:
         for bed in self._sender.attention_wanted():

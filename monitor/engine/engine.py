@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any, Final
 
 from monitor.actions import checked
-from monitor.alarm import STORE_FULL
+from monitor.alarm import SELF_CHECK_MISSED, STORE_FULL
 from monitor.clock import Clock, SystemClock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import Bed, BedCrashError
@@ -324,6 +324,8 @@ class Engine:
         args = checked(action, args)
         if action == "history":
             return self._broadcast.history(bed, 60.0 * args["minutes"]).model_dump()
+        if action == "seen":
+            return self._broadcast.screens.seen(bed=bed, actor=actor or "unknown", now=self._clock.now(), **args)
         request = Request(Command(action=action, at=self._clock.now(), actor=actor or "unknown", args=args))
         self._intake.put(bed, request)
         return request.wait(timeout)
@@ -365,10 +367,13 @@ class Engine:
         now = limit // TICK_S * TICK_S
         if now > self._last_tick:
             self._last_tick = now
+            behind = self._broadcast.screens.behind(self._clock.now())
             for bed in self._beds.values():
                 full = bool(self._recorder.status(bed.name)["problem"])
                 bed.report(STORE_FULL, present=full)
-                for condition, routes in self._selfcheck.causes(bed.name).items():
+                wrong = {SELF_CHECK_MISSED: (), **self._selfcheck.causes(bed.name)}
+                wrong[SELF_CHECK_MISSED] = (*wrong[SELF_CHECK_MISSED], *behind.get(bed.name, ()))
+                for condition, routes in wrong.items():
                     # One cause, one alarm: a disk that is full is reported already.
                     causes = [route for route in routes if not full or route != f"session-{bed.name}"]
                     bed.report(condition, present=bool(causes), causes=causes)

@@ -34,7 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 MAX_REQUEST_BYTES: Final = 65_536
 """A longer packet is refused by the socket itself."""
 
-LOOKING: Final = frozenset({"status", "streams", "history"})
+LOOKING: Final = frozenset({"status", "streams", "history", "seen"})
 """Actions that change nothing."""
 
 _POLL_S: Final = 0.25

@@ -27,6 +27,7 @@ REPLY_S: Final = 5.0
 """A request without an answer for so long has failed."""
 
 _BACKLOG: Final = 1024
+_FAREWELL_MS: Final = 100
 _MAX_FRAME_BYTES: Final = 16 * 2**20
 
 
@@ -160,8 +161,9 @@ class EngineLink:
 
     def close(self) -> None:
         """Close all sockets. May be called twice."""
-        for socket in (self._state, self._wave, self._control):
+        for socket in (self._state, self._wave):
             socket.close()
+        self._control.close(linger=_FAREWELL_MS)
         self._context.term()
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:

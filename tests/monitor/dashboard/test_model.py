@@ -138,6 +138,24 @@ def test_without_an_engine_the_alarm_line_says_that_alarms_are_not_known(screen:
     assert "alarms are not known" in alarm.text
 
 
+@pytest.mark.parametrize("step", [0, -3])
+def test_states_that_do_not_advance_are_no_sign_of_life(screen: Screen, step: int) -> None:
+    known = screen.model.frame
+    assert known is not None
+    for _ in range(14):
+        screen.now += 0.25
+        screen.model.take(known.model_copy(update={"seq": known.seq + step, "t": screen.now + STREAM}))
+    assert screen.model.alarm().text.startswith("* No word from the engine for 4 s")
+    assert screen.model.index().grey
+    screen.model.take_sent("e1", known.seq)
+    assert not screen.model.behind  # there is nothing newer
+    screen.model.take_sent("e1", known.seq + 14)
+    assert screen.model.alarm().text.startswith("* This screen is 4 s behind the engine")
+    screen.see(int(screen.now + STREAM))
+    assert not screen.model.behind
+    assert screen.model.alarm().text == ""
+
+
 def test_an_alarm_states_its_deviation_and_asks_for_reassessment(screen: Screen) -> None:
     k = screen.model.bed.score.k
     screen.see(k + 1, fast=78.0, alarms=(alarm_view(), alarm_view("unscorable", causes=("EDA:flat",))))

@@ -216,13 +216,32 @@ def test_closing_asks_where_it_would_stop_something(
 def test_several_beds_are_looked_at_one_at_a_time(screen: Screen) -> None:
     screen.see(30)
     assert screen.link.watched == ("bed1", True)
-    two = state(bed_state(k=31), t=31.2).model_copy(
+    two = state(bed_state(k=31), t=31.2, seq=2).model_copy(
         update={"beds": (bed_state(k=31), bed_state(k=31, bed="bed2", subject="P-002"))}
     )
     screen.link.give(state=two)
     screen.window.tick()
     screen.window.header.bed_chosen.emit("bed2")
-    screen.link.give(state=two)
+    screen.link.give(state=two.model_copy(update={"seq": 3}))
     screen.window.tick()
     assert screen.link.watched == ("bed2", True)
     assert any("P-002" in text for text in texts(screen.window.header))
+
+
+def test_the_engine_is_told_what_is_shown_and_a_screen_that_is_behind_says_so(screen: Screen) -> None:
+    screen.see(30)
+    (first,) = [args for action, args in screen.link.asked if action == "seen"]
+    assert (first["engine"], first["seq"], first["leaving"]) == ("e1", 1, False)
+    screen.now += 2.8  # nothing new is shown, and yet the engine answers
+    screen.link.give(replies=(screen.link.reply("seen", result={"engine": "e1", "seq": 1}),))
+    screen.window.tick()
+    assert not any("behind the engine" in said for said in texts(screen.window))
+    screen.now += 0.4
+    screen.link.give(replies=(screen.link.reply("seen", result={"engine": "e1", "seq": 13}),))
+    screen.window.tick()
+    assert any("This screen is 3 s behind the engine" in said for said in texts(screen.window))
+    screen.see(34)
+    assert not any("behind the engine" in said for said in texts(screen.window))
+    screen.window.close()
+    last = [args for action, args in screen.link.asked if action == "seen"][-1]
+    assert (last["screen"], last["leaving"]) == (first["screen"], True)
