@@ -72,7 +72,7 @@ class Pose:
     course: FloatArray
     """(n,) what each window of 1 s, from the session's first on, would have scored; NaN where it had no score."""
     scr_per_s: float
-    spi: float | None = None
+    spi: float | None = 46.0
     bed: dict[str, Any] = field(default_factory=dict)
     """What differs from a bed that runs well at the moment of the picture and shortly before."""
     unscored: tuple[str, ...] = ()
@@ -130,6 +130,7 @@ def poses() -> list[Pose]:
             patient=patient(episodes=[PainEpisode.phasic(onset, 1.0) for onset in np.arange(780.0, _LONG_S, 9.0)]),
             course=pain,
             scr_per_s=0.12,
+            spi=84.0,
             bed={"alarms": (alarm_view(index=float(_mean(pain, 10))),), "markers": _markers()},
         ),
         Pose(
@@ -137,6 +138,7 @@ def poses() -> list[Pose]:
             patient=rest,
             course=_course(seed=4, bump=(0.0, 0.0, 0.0), level=21.0)[:66],
             scr_per_s=0.05,
+            spi=None,
             bed={"calibration": CalibrationView(state="calibrating", valid_s=58.0, needed_s=120.0)},
         ),
         Pose(
@@ -148,7 +150,12 @@ def poses() -> list[Pose]:
             silent=(("EDA", came_off + 30.0),),
             bed={
                 "alarms": (alarm_view("unscorable", causes=("EDA:no_data",), index=None),),
-                "comparators": ComparatorView(heart_rate_bpm=_heart_rate(rest, _LONG_S), heart_rate_from="ECG"),
+                "comparators": ComparatorView(
+                    heart_rate_bpm=_heart_rate(rest, _LONG_S),
+                    heart_rate_from="ECG",
+                    scr_absent=("EDA:no_data",),
+                    spi=46.0,
+                ),
                 "markers": _markers(),
             },
         ),
