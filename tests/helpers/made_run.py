@@ -88,7 +88,14 @@ def write_run(
     splits = {"fold-1-of-2": {"train": ["a", "b"], "validation": ["c"], "calibration": ["d"], "test": ["e"]}}
     write_json(
         folder / "run.json",
-        {"data": data, "written": "2026-01-01", "settings": settings, "splits": splits, "jobs": jobs},
+        {
+            "data": data,
+            "written": "2026-01-01",
+            "settings": settings,
+            "splits": splits,
+            "jobs": jobs,
+            "notice": "Research use only.",
+        },
     )
     for job, item in zip(jobs, made, strict=True):
         rng = np.random.default_rng(len(job))

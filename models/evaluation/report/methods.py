@@ -25,6 +25,8 @@ def figures_tables(findings: Findings) -> Html:
             f"{stamp}ECE, Brier score, slope, intercept: of the probability of any pain, every class counting alike.",
         ),
     ]
+    if not any(is_baseline(row.method) for row in findings.summary.rows):
+        parts.append(paragraph("No plain method was run beside these: nothing shows that a deep model is needed."))
     if any(findings.set_by_construction(row.method) for row in findings.summary.rows):
         parts.append(paragraph(words.CONSTRUCTED, class_="dim"))
     return joined(*parts)
@@ -183,6 +185,8 @@ def facts(findings: Findings, date: str) -> Html:
     done = len(findings.folds)
     pairs.append(("Trainings", f"{done} of {len(run['jobs'])} done" if run.get("jobs") else f"{done} done"))
     pairs.append(("This report", f"{date} (UTC)"))
+    if run.get("notice"):
+        pairs.append(("Use", run["notice"]))
     return key_table(pairs)
 
 
