@@ -378,6 +378,7 @@ class Engine:
                     causes = [route for route in routes if not full or route != f"session-{bed.name}"]
                     bed.report(condition, present=bool(causes), causes=causes)
                 bed.tick(now)
+                self._heartbeat.beat()  # each bed may have a window to score, and they add up
 
     def _handle(self, item: Item) -> None:
         bed = self._beds[item.bed]

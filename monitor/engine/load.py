@@ -23,9 +23,12 @@ from monitor.types import Float32Array
 
 SHARE: Final = 0.25
 """Greatest share of the pipeline thread's time that all beds' models may take together."""
+WATCHDOG_SHARE: Final = 0.5
+"""Greatest share of `engine.watchdog_s` that the models of one bed may take in a row: no sign of life comes of them."""
 HOP_STEP_S: Final = 0.25
 """Hops are multiples of this."""
 _RUNS: Final = 3
+_LONGEST_WATCHDOG_S: Final = 300
 
 
 def measure(bundle: Bundle, runner: Runner | None = None, *, clock: Callable[[], float] = time.thread_time) -> float:
@@ -73,7 +76,7 @@ def overloads(beds: Sequence[BedSettings], seconds: Mapping[str, float]) -> list
 
     Returns:
         One problem for each bundle whose bed's hop is too short; where there is none, one for beds that are too many
-        together.
+        together. See `outlasts` for models that are too slow for the watchdog.
     """
     problems = []
     for number, bed in enumerate(beds):
@@ -97,3 +100,30 @@ def overloads(beds: Sequence[BedSettings], seconds: Mapping[str, float]) -> list
         f"at most {100 * SHARE:.0f} % will do"
     )
     return [Problem("bed", what, f"longer hops ({', '.join(hops)}), fewer beds, or an engine of its own for some")]
+
+
+def outlasts(beds: Sequence[BedSettings], seconds: Mapping[str, float], *, watchdog_s: float) -> list[Problem]:
+    """What the watchdog would take for a pipeline that hangs, though it only scores.
+
+    Args:
+        beds: All beds of the engine.
+        seconds: What a window takes, by bundle as `BedSettings.bundles` names it.
+        watchdog_s: `engine.watchdog_s`.
+
+    Returns:
+        At most one problem: the bed whose models take longest, if that is more than `WATCHDOG_SHARE` of the limit.
+    """
+    worst: tuple[float, str, str] = (0.0, "", "")
+    for bed in beds:
+        slowest = max(bed.bundles, key=lambda name: seconds[name])
+        voting = bed.vote != "first" and len(bed.bundles) > 1
+        taken = sum(seconds[name] for name in bed.bundles) if voting else seconds[slowest]
+        who = f"the {len(bed.bundles)} bundles of {bed.name} together take" if voting else f"{slowest} takes"
+        worst = max(worst, (taken, who, "fewer or smaller bundles" if voting else "a smaller bundle"))
+    taken, who, else_ = worst
+    if taken <= WATCHDOG_SHARE * watchdog_s:
+        return []
+    needed = math.ceil(taken / WATCHDOG_SHARE)
+    what = f"{watchdog_s:g} s is too short: {who} {taken:.1f} s a window here, and would be taken to hang"
+    todo = f"watchdog_s = {needed} or more, or {else_}" if needed <= _LONGEST_WATCHDOG_S else else_
+    return [Problem("engine.watchdog_s", what, todo)]

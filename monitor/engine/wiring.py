@@ -14,7 +14,7 @@ from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import BedPipeline, PipelineFactory, SessionStart
-from monitor.engine.load import measure, overloads
+from monitor.engine.load import measure, outlasts, overloads
 from monitor.engine.recorder import Writer, WriterFactory
 from monitor.errors import ConfigError
 from monitor.outputs.base import Output
@@ -53,7 +53,8 @@ def load_models(settings: Settings) -> Models:
 
     Raises:
         BundleError: If one is missing, damaged, does not match its model.json, or cannot run where it should.
-        ConfigError: If this machine is too slow for a bed's hop, by what a window of each bundle takes here.
+        ConfigError: If this machine is too slow for a bed's hop or for the watchdog, by what a window of each bundle
+            takes here.
     """
     loaded: dict[str, Bundle] = {}
     for bed in settings.bed:
@@ -63,7 +64,9 @@ def load_models(settings: Settings) -> Models:
     runner = OnnxRunner(list(loaded.values()), device=settings.engine.device)
     clock = time.thread_time if settings.engine.device == "cpu" else time.perf_counter
     seconds = {name: measure(bundle, runner, clock=clock) for name, bundle in loaded.items()}
-    if problems := overloads(settings.bed, seconds):
+    problems = overloads(settings.bed, seconds)
+    problems += outlasts(settings.bed, seconds, watchdog_s=settings.engine.watchdog_s)
+    if problems:
         raise ConfigError(where="this configuration on this machine", problems=problems)
     stored = {
         bed.name: tuple(StoredBundle(spec=loaded[name].spec, path=str(loaded[name].path)) for name in bed.bundles)

@@ -12,7 +12,7 @@ import pytest
 from monitor.bundle import FilterSpec, InputSpec, ScaleSpec, load_bundle
 from monitor.config import BedSettings, Settings
 from monitor.engine import wiring
-from monitor.engine.load import SHARE, measure, overloads, smallest_hop_s
+from monitor.engine.load import SHARE, WATCHDOG_SHARE, measure, outlasts, overloads, smallest_hop_s
 from monitor.errors import ConfigError
 from monitor.images.spec import WaveformRender
 from monitor.scoring.scorer import RawScore
@@ -92,6 +92,30 @@ def test_beds_that_are_each_slow_enough_may_be_too_many_together() -> None:
     assert "the models of 3 beds take 30 % of the time" in str(problem)
     assert "bed0: hop_s = 1.25, bed1: hop_s = 1.25, bed2: hop_s = 2.5" in str(problem)
     assert not overloads(beds(1.25, 1.25, 2.5), {"a": 0.12})
+
+
+@pytest.mark.parametrize("watchdog_s", [2.0, 6.0, 300.0])
+def test_a_model_that_the_watchdog_would_end_is_refused(watchdog_s: float) -> None:
+    most = WATCHDOG_SHARE * watchdog_s
+    some = beds(60.0, 60.0, bundles=("quick", "slow"))
+    assert not outlasts(some, {"quick": 0.01, "slow": most}, watchdog_s=watchdog_s)
+    (problem,) = outlasts(some, {"quick": 0.01, "slow": most + 0.1}, watchdog_s=watchdog_s)
+    assert problem.key == "engine.watchdog_s"
+    assert f"{watchdog_s:g} s is too short: slow takes {most + 0.1:.1f} s a window here" in str(problem)
+    raised = f"watchdog_s = {watchdog_s + 1:g} or more, or "
+    assert (raised in str(problem)) == (watchdog_s < 300)  # what could not be set is not advised
+    voting = [bed.model_copy(update={"vote": "any"}) for bed in some]
+    (problem,) = outlasts(voting, {"quick": 0.2, "slow": most}, watchdog_s=watchdog_s)
+    assert "the 2 bundles of bed0 together take" in str(problem) or "of bed1 together" in str(problem)
+
+
+def test_an_engine_whose_model_the_watchdog_would_end_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_tiny_bundle(tmp_path))
+    monkeypatch.setattr(wiring, "measure", lambda *_, **__: 3.5)
+    with pytest.raises(ConfigError, match=r"engine\.watchdog_s: 6 s is too short.*watchdog_s = 7 or more"):
+        wiring.load_models(Settings(bed=tuple(beds(60.0, bundles=(path,)))))
 
 
 def test_the_engine_does_not_start_with_a_hop_that_is_too_short(
