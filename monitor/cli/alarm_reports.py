@@ -170,6 +170,9 @@ def _report_parts(report: AlarmReport) -> Iterator[RenderableType]:
     yield f"Bundles: {escape('; '.join(report.bundles))}"
     if not report.closed:
         yield "The session was not ended in order, or still runs: counted up to its last record."
+    if report.continues:
+        yield f"It continues session {report.continues}, which failed. What stood then and goes on is counted there;"
+        yield "its times are counted here from the beginning of this session."
     if report.unrecorded:
         yield f"[bold]{report.unrecorded} spans were not recorded: alarms in them are not counted.[/]"
     yield ""
@@ -212,6 +215,8 @@ def _burden_rows(report: AlarmReport) -> Iterator[tuple[str, str]]:
         said = ", ".join(f"{reason} {count}" for reason, count in list(cover.reasons.items())[:4])
         yield "not scored", said + (", ..." if len(cover.reasons) > 4 else "")
     yield "alarms", f"{item.alarms}: {item.physiological} physiological, {item.technical} technical"
+    if item.restored:
+        yield "taken over", f"{item.restored} from the session before, not among these"
     priorities = ", ".join(f"{name} {count}" for name, count in item.by_priority.items())
     yield "by priority", priorities or "none"
     rate = f"{_number(item.per_hour(item.alarms))} an hour, {_number(item.per_bed_day(item.alarms))} a bed-day{short}"

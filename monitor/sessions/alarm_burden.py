@@ -2,10 +2,14 @@
 
 The fields are those of clinical.md section 3. An alarm is an event id: one that comes back within `rejoin_s` is the
 same alarm, folded and counted as a re-alarm. Rates a day are what a bed would have if all day were like this session.
+
+A session that continues one that failed takes over what stood then, under its id. Such an alarm was counted there: here
+it is none, but the time for which it goes on counts, from the beginning of this session.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -25,6 +29,7 @@ NRS_WITHIN_S: Final = 600.0
 """A reported score labels the pain alarms that were raised at most this long before or after it."""
 NRS_PAIN: Final = 4.0
 """A reported score from which on a pain alarm counts as true (moderate pain on the NRS)."""
+_RESTORED_WITHIN_S: Final = 1.0
 PAIN: Final = (PAIN_MODERATE, PAIN_SEVERE)
 
 _EPISODE = re.compile(r"pain \w+ level [\d.]+, ([\d.]+) s")
@@ -39,7 +44,7 @@ class Alarm:
     kind: str
     priority: str
     raised: tuple[float, ...]
-    """Each time that it was announced; all but the first are re-alarms, folded into it."""
+    """Each time that it was announced; all but the first are re-alarms, folded into it. All are if it is restored."""
     present: tuple[tuple[float, float], ...]
     """When the condition held."""
     latched_s: float
@@ -47,6 +52,8 @@ class Alarm:
     actor: str
     ended: bool
     """Whether it was over by the end of the session."""
+    restored: bool = False
+    """It stood before the session began, in the one that this one continues, and was announced there."""
 
     @property
     def present_s(self) -> float:
@@ -55,8 +62,15 @@ class Alarm:
 
     @property
     def latency_s(self) -> float | None:
-        """Seconds from the first announcement to the acknowledgement; None where nobody acknowledged it."""
-        return None if self.acknowledged is None else self.acknowledged - self.raised[0]
+        """Seconds from the first announcement to the acknowledgement; None where either is not recorded here."""
+        if self.acknowledged is None or self.restored or self.acknowledged < self.raised[0]:
+            return None
+        return self.acknowledged - self.raised[0]
+
+    @property
+    def realarms(self) -> int:
+        """Announcements that were folded into it."""
+        return len(self.raised) - (not self.restored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +115,8 @@ class ConditionBurden:
     self_cleared: int
     """Over without anybody having acknowledged them."""
     open_at_end: int
+    restored: int = 0
+    """Taken over from the session before, and not among `alarms`; the times and ends are theirs, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +144,8 @@ class Burden:
     in_pain_alarm_s: float = 0.0
     audible: int = 0
     """Sounds that were called for: first announcements, renewals and reminders that were not paused."""
+    restored: int = 0
+    """Alarms of the session before that went on in this one; they are counted there."""
     latched: int = 0
     latched_long: int = 0
     audio_pauses: int = 0
@@ -187,27 +205,32 @@ def _bouts(stimuli: Iterable[Episode]) -> tuple[Episode, ...]:
     return tuple(found)
 
 
-def alarms_of(events: Iterable[AlarmEvent], *, end: float) -> tuple[Alarm, ...]:
-    """Alarms from their transitions, in the order of their first announcement.
+def alarms_of(events: Iterable[AlarmEvent], *, start: float = -math.inf, end: float) -> tuple[Alarm, ...]:
+    """Alarms from their transitions, in the order in which they come.
 
     Args:
-        events: The transitions in order.
-        end: Stream clock at the end of the session, up to which what is open is counted.
+        events: The transitions in order. Their times may run backwards: what is taken over is said when the process is
+            ready, and the windows that it then finds waiting are older.
+        start: Stream clock at the beginning of the session; nothing is counted from before. Left out where nothing can
+            have been taken over.
+        end: At its end, up to which what is open is counted.
     """
     tracks: dict[str, _Track] = {}
     for event in events:
-        tracks.setdefault(event.event_id, _Track(event)).take(event)
-    return tuple(track.alarm(end) for track in tracks.values() if track.raised)
+        tracks.setdefault(event.event_id, _Track(event, start)).take(event)
+    return tuple(track.alarm(end) for track in tracks.values() if track.raised or track.restored)
 
 
 class _Track:
     """Follows one event id."""
 
-    def __init__(self, first: AlarmEvent) -> None:
+    def __init__(self, first: AlarmEvent, start: float) -> None:
         self.raised: list[float] = []
+        # Said once more as the session begins. Later on it is one whose beginning was not recorded, or a renewal.
+        self.restored = first.before is first.presence is not Presence.OFF and first.t <= start + _RESTORED_WITHIN_S
         self._first = first
-        self._presence = Presence.OFF
-        self._since = first.t
+        self._presence = first.before if self.restored else Presence.OFF
+        self._since = start
         self._present: list[tuple[float, float]] = []
         self._latched_s = 0.0
         self._acknowledged: float | None = None
@@ -215,18 +238,19 @@ class _Track:
 
     def take(self, event: AlarmEvent) -> None:
         """Follow one transition."""
+        t = max(event.t, self._since)
         if event.presence is Presence.ON and self._presence in (Presence.OFF, Presence.LATCHED):
-            self.raised.append(event.t)
+            self.raised.append(t)
         by_hand = event.presence is Presence.ACK or (
             event.presence is Presence.OFF and self._presence is Presence.LATCHED
         )
         if by_hand and self._acknowledged is None:
-            self._acknowledged, self._actor = event.t, event.actor
-        if _held(event.presence) != _held(self._presence) or event.presence is Presence.LATCHED:
-            self._close(event.t)
-            self._since = event.t
-        elif self._presence is Presence.LATCHED:
-            self._close(event.t)
+            self._acknowledged, self._actor = t, event.actor
+        if _held(event.presence) != _held(self._presence) or (
+            (event.presence is Presence.LATCHED) != (self._presence is Presence.LATCHED)
+        ):
+            self._close(t)
+            self._since = t
         self._presence = event.presence
 
     def _close(self, t: float) -> None:
@@ -249,6 +273,7 @@ class _Track:
             acknowledged=self._acknowledged,
             actor=self._actor,
             ended=self._presence is Presence.OFF,
+            restored=self.restored,
         )
 
 
@@ -269,25 +294,27 @@ def burden(
     """
     known = truth or Truth()
     events = [item for item in outputs if isinstance(item, AlarmEvent)]
-    alarms = alarms_of(events, end=end)
+    alarms = alarms_of(events, start=start, end=end)
+    new = [alarm for alarm in alarms if not alarm.restored]
     hours = (end - start) / 3600.0
     pain = [alarm for alarm in alarms if alarm.condition in PAIN]
-    labels = [_label(alarm, known) for alarm in pain]
+    labels = [_label(alarm, known) for alarm in pain if not alarm.restored]
     by_name: dict[str, list[Alarm]] = {}
     for alarm in alarms:
         by_name.setdefault(alarm.condition, []).append(alarm)
-    priorities = sorted({alarm.priority for alarm in alarms})
+    priorities = sorted({alarm.priority for alarm in new})
     actions = [item.action for item in outputs if isinstance(item, AlarmAction) and item.actor]
     latched = [alarm.latched_s for alarm in alarms if alarm.latched_s > 0]
     return Burden(
         hours=hours,
         conditions=tuple(_condition(own, hours) for own in by_name.values()),
-        physiological=sum(alarm.kind == AlarmKind.PHYSIOLOGICAL for alarm in alarms),
-        technical=sum(alarm.kind == AlarmKind.TECHNICAL for alarm in alarms),
-        by_priority={name: sum(alarm.priority == name for alarm in alarms) for name in priorities},
+        physiological=sum(alarm.kind == AlarmKind.PHYSIOLOGICAL for alarm in new),
+        technical=sum(alarm.kind == AlarmKind.TECHNICAL for alarm in new),
+        by_priority={name: sum(alarm.priority == name for alarm in new) for name in priorities},
         in_alarm_s=_union(span for alarm in alarms for span in alarm.present),
         in_pain_alarm_s=_union(span for alarm in pain for span in alarm.present),
         audible=_audible(events),
+        restored=len(alarms) - len(new),
         latched=len(latched),
         latched_long=sum(seconds > LONG_LATCH_S for seconds in latched),
         audio_pauses=actions.count("audio_pause"),
@@ -303,22 +330,24 @@ def burden(
 
 def _condition(alarms: Sequence[Alarm], hours: float) -> ConditionBurden:
     first = alarms[0]
+    new = [alarm for alarm in alarms if not alarm.restored]
     latencies = [alarm.latency_s for alarm in alarms if alarm.latency_s is not None]
     return ConditionBurden(
         condition=first.condition,
         kind=first.kind,
         priority=first.priority,
-        alarms=len(alarms),
-        per_hour=len(alarms) / hours if hours > 0 else None,
-        per_bed_day=24.0 * len(alarms) / hours if hours > 0 else None,
-        rejoined=sum(len(alarm.raised) - 1 for alarm in alarms),
-        median_present_s=statistics.median(alarm.present_s for alarm in alarms),
+        alarms=len(new),
+        per_hour=len(new) / hours if hours > 0 else None,
+        per_bed_day=24.0 * len(new) / hours if hours > 0 else None,
+        rejoined=sum(alarm.realarms for alarm in alarms),
+        median_present_s=statistics.median(alarm.present_s for alarm in new) if new else None,
         present_s=_union(span for alarm in alarms for span in alarm.present),
-        acknowledged=len(latencies),
+        acknowledged=sum(alarm.acknowledged is not None for alarm in alarms),
         median_latency_s=statistics.median(latencies) if latencies else None,
-        brief=sum(alarm.ended and alarm.present_s < BRIEF_S for alarm in alarms),
+        brief=sum(alarm.ended and alarm.present_s < BRIEF_S for alarm in new),
         self_cleared=sum(alarm.ended and alarm.acknowledged is None for alarm in alarms),
         open_at_end=sum(not alarm.ended for alarm in alarms),
+        restored=len(alarms) - len(new),
     )
 
 

@@ -69,6 +69,8 @@ class AlarmReport:
     closed: bool
     unrecorded: int
     """Spans that are not recorded; alarms in them are not counted."""
+    continues: str
+    """The session that this one continues after a failure; empty where it begins anew."""
     coverage: Coverage
     burden: Burden
     reports: tuple[Report, ...]
@@ -101,9 +103,10 @@ def alarm_report(reader: SessionReader) -> AlarmReport:
         bundles=bundles_in_words(reader),
         closed=reader.closed_utc is not None,
         unrecorded=len(reader.recording_gaps()),
+        continues=str(reader.meta.continues) if reader.meta.continues else "",
         coverage=_coverage(reader, indices),
         burden=burden(outputs, start=start, end=end, truth=known),
-        reports=_reports(known, alarms_of(events, end=end), indices, origin=reader.origin() or start),
+        reports=_reports(known, alarms_of(events, start=start, end=end), indices, origin=reader.origin() or start),
         truth=truth_in_words(known),
         heart_rate=_comparators_in_words(reader.meta.settings.alarm),
     )
@@ -167,7 +170,8 @@ def _reports(
     found = []
     for t, value in known.reports:
         recent = [index for index in indices if t - INDEX_AGE_S <= index.t_end <= t]
-        raised = [(abs(t - alarm.raised[0]), alarm.raised[0], alarm.condition) for alarm in pain]
+        first = [(alarm.raised[0], alarm.condition) for alarm in pain if not alarm.restored]
+        raised = [(abs(t - at), at, condition) for at, condition in first]
         near = min((item for item in raised if item[0] <= NRS_WITHIN_S), default=None)
         held = [alarm.condition for alarm in pain if any(start <= t < end for start, end in alarm.present)]
         found.append(
