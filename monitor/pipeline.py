@@ -7,16 +7,14 @@ ordered log; the same log gives the same events, bit for bit, on the same machin
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import logging
 import uuid
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Sequence
 
-from monitor.admission import SILENT_S, Admission
+from monitor.admission import Admission
 from monitor.alarm import AlarmManager
-from monitor.assessment import Assessment, BundlePlan, WindowInputs, drawn
+from monitor.alarm.commands import carry_out
+from monitor.assessment import Assessment, BundlePlan, WindowInputs
+from monitor.bed_clock import BedClock
 from monitor.bundle import BundleSpec
 from monitor.calibration import Calibration
 from monitor.config import BedSettings
@@ -24,7 +22,7 @@ from monitor.preprocess import StreamBuffer
 from monitor.scoring.choice import BundleChooser
 from monitor.scoring.index import IndexTracker
 from monitor.scoring.measures import PlainMeasures
-from monitor.scoring.scorer import Runner, pain_evidence, probabilities, uncertainty
+from monitor.scoring.scorer import Runner
 from monitor.scoring.vote import voted
 from monitor.types import (
     STAMP_TICK,
@@ -33,24 +31,14 @@ from monitor.types import (
     Command,
     Comparators,
     Event,
-    Float32Array,
     Marker,
     PainIndex,
-    Provenance,
-    Reason,
     Score,
     StreamEventKind,
     StreamInfo,
     Window,
-    WindowsSkipped,
 )
-from monitor.windows import Watermark, WindowGrid
-
-_log = logging.getLogger(__name__)
-
-_RANK: Final[Mapping[Provenance, int]] = MappingProxyType(
-    {Provenance.LIVE: 0, Provenance.REPLAY: 1, Provenance.SIMULATED: 2}
-)
+from monitor.window_score import WindowScorer
 
 
 class Pipeline:
@@ -69,19 +57,17 @@ class Pipeline:
         self.bed = bed
         self.bundles = tuple(bundles)
         self.session = session
-        self._runner = runner
         self._plans = tuple(BundlePlan(spec) for spec in bundles)
         self._measures = PlainMeasures(
             bed=bed.name, hop_s=bed.hop_s, reference_s=bed.calibration_s, lag_s=Admission.lag_s(bed)
         )
         self._admission = Admission(bed=bed, plans=self._plans, measures=self._measures)
         self._buffers = self._admission.buffers
-        self._waiting: dict[str, StreamInfo] = {}
         self._now = 0.0
-        self._announced_origin: float | None = None
-        self._grid = WindowGrid(hop_s=bed.hop_s)
-        self._watermark = Watermark()
+        self._clock = BedClock(bed=bed.name, hop_s=bed.hop_s, admission=self._admission, void=self._forget)
+        self._grid, self._watermark = self._clock.grid, self._clock.watermark
         self._calibration = Calibration(bed=bed.name, needed_s=bed.calibration_s, drift_above=bed.drift_above)
+        self._scorer = WindowScorer(bed=bed.name, runner=runner, calibration=self._calibration, buffers=self._buffers)
         self._chooser = BundleChooser(count=len(bundles), hop_s=bed.hop_s)
         self._index = IndexTracker(hop_s=bed.hop_s)
         names = [spec.name for spec in bundles]
@@ -89,7 +75,6 @@ class Pipeline:
         self._weights = dict(zip(names, bed.vote_weights, strict=False))
         self._alarm = AlarmManager(bed=bed.name, settings=bed.alarm, session=session)
         self._assessment: Assessment | None = None
-        self._window: Window | None = None
 
     # -- the log -------------------------------------------------------------------------------------------------
 
@@ -105,16 +90,13 @@ class Pipeline:
             refused while any stream of the old origin lives, and taken over when none does: a device was restarted.
         """
         self._now = max(self._now, at)
-        self._waiting.pop(info.key, None)
+        self._clock.waiting.pop(info.key, None)
         refusal = self._admission.refusal(info)
         if refusal:
             self._assessment = None
             return [self._admission.event(info, StreamEventKind.REFUSED, at, refusal)]
-        if info.origin is not None and self._announced_origin is None and not self._grid.started:
-            self._announced_origin = self._grid.origin = info.origin
-        if info.origin is not None and info.origin != self._grid.origin:
-            self._waiting[info.key] = info
-            takeover = self._take_over(at)
+        if self._clock.must_wait(info):
+            takeover = self._clock.take_over(at, now=self._now)
             here = self._grid.origin
             detail = f"announces the origin {info.origin:.6f} s, the bed's windows count from {here:.6f} s"
             return takeover or [self._admission.event(info, StreamEventKind.REFUSED, at, detail)]
@@ -132,7 +114,7 @@ class Pipeline:
         """
         self._now = max(self._now, chunk.arrival)
         buffer = self._buffers.get(chunk.stream)
-        if buffer is None or chunk.stream in self._waiting:
+        if buffer is None or chunk.stream in self._clock.waiting:
             return []
         events: list[Event] = []
         self._admission.last_arrival[chunk.stream] = chunk.arrival
@@ -144,7 +126,7 @@ class Pipeline:
         if late is not None:
             events.append(late)
         if buffer.timeline.clock_fault:
-            self._resolve_clock_fault(buffer, events)
+            events.extend(self._clock.resolve(buffer, self._now))
             self._watermark.seen(None, chunk.arrival)
         elif len(chunk):
             self._watermark.seen(buffer.timeline.newest, chunk.arrival)
@@ -162,7 +144,7 @@ class Pipeline:
         """
         self._now = max(self._now, now)
         self._watermark.tick(now)
-        events = self._take_over(now)
+        events = self._clock.take_over(now, now=self._now)
         self._decide(events)
         events.extend(self._alarm.on_tick(now, self._watermark.last_arrival, now - self._grid.origin))
         return events
@@ -204,30 +186,13 @@ class Pipeline:
             case "restore_calibration":
                 self._calibration.restore({key: (v[0], v[1], v[2]) for key, v in args["baseline"].items()})
                 return [self._calibration.event(self._plan_keys(), command.at)]
-            case "acknowledge":
-                return list(self._alarm.acknowledge(str(args["condition"]), command.actor, command.at))
-            case "audio_pause":
-                return list(self._alarm.audio_pause(args.get("seconds"), command.actor, command.at))
-            case "suspend":
-                reason = str(args.get("reason", ""))
-                return list(self._alarm.suspend(args.get("minutes"), reason, command.actor, command.at))
-            case "resume":
-                return list(self._alarm.resume(command.actor, command.at))
-            case "limits":
-                changes = {name: value for name, value in args.items() if value is not None}
-                return list(self._alarm.limit(changes, command.actor, command.at))
-            case "technical":
-                name, present, causes = str(args["name"]), bool(args["present"]), tuple(args.get("causes", ()))
-                return list(self._alarm.technical(name, present=present, at=command.at, causes=causes))
-            case "delegate":
-                return list(self._alarm.delegate(args.get("seconds"), command.actor, command.at))
-            case "restore_alarms":
-                return list(self._alarm.restore(args["alarms"], command.at))
             case "choose_bundle":
                 self._prefer(str(args["bundle"]))
                 return []
-            case _:
-                raise ValueError(f"there is no action {command.action!r}")
+        told = carry_out(self._alarm, command)
+        if told is None:
+            raise ValueError(f"there is no action {command.action!r}")
+        return list(told)
 
     # -- what others ask -----------------------------------------------------------------------------------------
 
@@ -249,70 +214,12 @@ class Pipeline:
     @property
     def window(self) -> Window | None:
         """The newest window that was scored; None before the first."""
-        return self._window
+        return self._scorer.window
 
     # -- streams -------------------------------------------------------------------------------------------------
 
-    def _take_over(self, at: float) -> list[Event]:
-        """Count windows anew from a waiting stream's origin once every other stream has fallen silent."""
-        if not self._waiting:
-            return []
-        if any(key not in self._waiting and not self._silent(buffer) for key, buffer in self._buffers.items()):
-            return []
-        origin = next(iter(self._waiting.values())).origin
-        if origin is None:
-            raise RuntimeError("a stream without an origin waits for none")
-        for buffer in self._buffers.values():
-            buffer.timeline.disbelieve()
-        self._grid.restart(origin)
-        self._announced_origin = origin
-        self._admission.missed_until.clear()
+    def _forget(self) -> None:
         self._assessment = None
-        admitted = [info for info in self._waiting.values() if info.origin == origin]
-        events: list[Event] = []
-        for info in admitted:
-            del self._waiting[info.key]
-            events.append(self._admission.admit(info, at))
-        return events
-
-    def _resolve_clock_fault(self, buffer: StreamBuffer, events: list[Event]) -> None:
-        """Believe a stream again once it agrees with itself, and with the bed or instead of it.
-
-        While another stream keeps the bed's time, it is right and the jumped one waits: moving the watermark to a
-        stream that went astray would make everybody else late. When nobody else keeps time, the bed's clock is set
-        anew, and the windows in between are accounted for as skipped.
-        """
-        timeline, watermark = buffer.timeline, self._watermark.value
-        if not timeline.agreed():
-            return
-        newest = timeline.segments[-1].t_last
-        near = watermark is not None and abs(newest - watermark) <= SILENT_S
-        keepers = [
-            other
-            for other in self._buffers.values()
-            if other is not buffer and not other.timeline.clock_fault and not self._admission.silent(other, self._now)
-        ]
-        if not near and keepers:
-            return
-        if not near:
-            for other in self._buffers.values():
-                other.timeline.disbelieve()
-            self._watermark.reset(newest)
-            if self._grid.started:
-                first, last = self._grid.jump(timeline.segments[-1].t_first)
-                events.append(
-                    WindowsSkipped(
-                        bed=self.bed.name,
-                        epoch=self._grid.epoch,
-                        first_k=first,
-                        last_k=last,
-                        reason=Reason.CLOCK_JUMP,
-                    )
-                )
-            self._admission.missed_until.clear()
-            self._assessment = None
-        timeline.believe()
-        events.append(self._admission.event(buffer.info, StreamEventKind.CLOCK_OK, newest, "agrees with itself again"))
 
     def _silent(self, buffer: StreamBuffer) -> bool:
         return self._admission.silent(buffer, self._now)
@@ -430,59 +337,15 @@ class Pipeline:
         return dataclasses.replace(index, vote=self.bed.vote, voted=total, votes=votes)
 
     def _score(self, k: int, t_rel: float, position: int, item: WindowInputs, *, shown: bool) -> Score:
-        plan = self._plans[position]
-        spec = plan.spec
-        absent = item.reasons
-        arrays: dict[str, Float32Array] = {}
-        logits: Float32Array | None = None
-        probability: tuple[float, ...] | None = None
-        uncertain: tuple[str, ...] = ()
-        distance: float | None = None
-        if not absent:
-            try:
-                arrays = drawn(spec, item.points)
-                raw = self._runner.score(spec.name, arrays)
-                logits, distance = raw.logits, raw.distance
-                probability = probabilities(spec, logits)
-                uncertain = uncertainty(spec, probability, distance)
-            # Whatever a graph or its runtime raises costs this window only: the path to the alarm must survive it.
-            except Exception:  # noqa: BLE001
-                _log.exception("bed %s: bundle %s failed on window %d", self.bed.name, spec.name, k)
-                absent, logits, probability, distance = (str(Reason.MODEL_FAULT),), None, None, None
-        if shown and not absent:
-            self._window = Window(
-                bed=self.bed.name,
-                bundle=spec.name,
-                epoch=self._grid.epoch,
-                k=k,
-                t_end=self._grid.end_of(k),
-                inputs=arrays,
-                delay_s=item.delay_s,
-                edges_hz=item.edges_hz,
-            )
-        return Score(
-            bed=self.bed.name,
-            bundle=spec.name,
+        return self._scorer.score(
+            self._plans[position],
+            item,
             epoch=self._grid.epoch,
             k=k,
             t_end=self._grid.end_of(k),
             t_rel=t_rel,
-            absent=absent,
-            calibration=item.calibration,
-            calibration_state=self._calibration.state(plan.keys),
-            classes=tuple(item.name for item in spec.classes),
-            probabilities=probability,
-            index=None if probability is None or uncertain else pain_evidence(spec, probability),
-            logits=None if logits is None else tuple(float(value) for value in logits),
-            quality=item.quality,
-            edges_hz=item.edges_hz,
-            delay_s=item.delay_s,
-            window_hash=None if absent else _window_hash(arrays),
-            provenance=self._provenance(plan),
             decided_at=self._now,
-            uncertain=uncertain,
-            distance=distance if _limits_distance(spec) else None,
-            drift=self._calibration.drift(plan.keys),
+            shown=shown,
         )
 
     def _calibrate(
@@ -504,11 +367,6 @@ class Pipeline:
         if changed:
             events.append(self._calibration.event(self._plan_keys(), assessment.t_end))
 
-    def _provenance(self, plan: BundlePlan) -> Provenance:
-        """The least live of the streams that a bundle reads; of all streams where it has none."""
-        used = [b.info.provenance for b in plan.buffers()] or [b.info.provenance for b in self._buffers.values()]
-        return max(used, key=_RANK.__getitem__, default=Provenance.LIVE)
-
     def _marker(self, command: Command, *, kind: str, value: float | None) -> Marker:
         return Marker(
             bed=self.bed.name,
@@ -518,15 +376,3 @@ class Pipeline:
             value=value,
             actor=command.actor,
         )
-
-
-def _limits_distance(spec: BundleSpec) -> bool:
-    return spec.calibration.abstain is not None and spec.calibration.abstain.distance_above is not None
-
-
-def _window_hash(arrays: Mapping[str, Float32Array]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()

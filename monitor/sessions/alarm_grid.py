@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from monitor.alarm import AlarmManager
+from monitor.alarm.commands import carry_out
 from monitor.alarm.limits import changed_limits
 from monitor.config import AlarmSettings
 from monitor.sessions.alarm_burden import Burden, Truth, burden
@@ -216,32 +217,8 @@ def run_alarms(
                     manager.arrived(modality, at)
                 made += manager.on_tick(now, last, t_rel)
             case Command() if limits or step.action != "limits":
-                made += _command(manager, step)
+                made += carry_out(manager, step) or ()
     return tuple(made)
-
-
-def _command(manager: AlarmManager, command: Command) -> Sequence[AlarmEvent | AlarmAction]:
-    """Carry out what a command asks of the alarms, as `monitor.pipeline.Pipeline.command` does."""
-    args, actor, at = command.args, command.actor, command.at
-    match command.action:
-        case "acknowledge":
-            return manager.acknowledge(str(args["condition"]), actor, at)
-        case "delegate":
-            return manager.delegate(args.get("seconds"), actor, at)
-        case "restore_alarms":
-            return manager.restore(args["alarms"], at)
-        case "audio_pause":
-            return manager.audio_pause(args.get("seconds"), actor, at)
-        case "suspend":
-            return manager.suspend(args.get("minutes"), str(args.get("reason", "")), actor, at)
-        case "resume":
-            return manager.resume(actor, at)
-        case "limits":
-            return manager.limit({name: value for name, value in args.items() if value is not None}, actor, at)
-        case "technical":
-            causes = tuple(args.get("causes", ()))
-            return manager.technical(str(args["name"]), present=bool(args["present"]), at=at, causes=causes)
-    return ()
 
 
 def reproduce(log: AlarmLog, reader: SessionReader, *, most: int = 10) -> Replayed:
