@@ -165,6 +165,11 @@ class Bed:
         return None if self._pipeline is None else self._pipeline.window
 
     @property
+    def rebuilt(self) -> int:
+        """How often its pipeline failed and was built anew; from any thread."""
+        return self._rebuilt
+
+    @property
     def fault(self) -> AlarmEvent | None:
         """The alarm that the pipeline, or the process before this one, failed; None once there is a score."""
         return self._fault

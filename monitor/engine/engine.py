@@ -291,6 +291,7 @@ class Engine:
             dropped=self._intake.dropped() | {name: output.dropped for name, output in outputs.items()},
             failures={source.name: source.restarts for source in self._sources}
             | {name: output.failures for name, output in outputs.items()},
+            rebuilt={name: bed.rebuilt for name, bed in self._beds.items()},
             lost_records={bed: self._recorder.status(bed)["lost_records"] for bed in self._beds},
             pipeline_age_s=self._heartbeat.age_s,
             checks=max((checks for checks, _ in self._selfcheck.counts().values()), default=0),

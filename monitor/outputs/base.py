@@ -106,6 +106,8 @@ class EngineLoad:
     """By route: self-checks that it failed so far."""
     unproved: Mapping[str, bool] = field(default_factory=dict)
     """By route: whether it failed the newest one."""
+    rebuilt: Mapping[str, int] = field(default_factory=dict)
+    """By bed: how often its pipeline failed and was built anew in this process."""
 
 
 class CallbackOutput:

@@ -194,6 +194,9 @@ class MetricsOutput:
         lost = _gauge("lost_records", "Records of the bed's session that could not be written", "bed")
         for name, count in load.lost_records.items():
             lost.add_metric([name], count)
+        rebuilt = _counter("pipelines_rebuilt", "How often the bed's pipeline failed and was built anew", "bed")
+        for name, count in load.rebuilt.items():
+            rebuilt.add_metric([name], count)
         age = _gauge("pipeline_age_seconds", "Since the pipeline's last sign of life")
         age.add_metric([], load.pipeline_age_s)
         held = _gauge("undelivered", "Alarm transitions that an output still holds", "output")
@@ -208,7 +211,7 @@ class MetricsOutput:
         for name, wrong in load.unproved.items():
             missed.add_metric([name], load.missed.get(name, 0))
             proved.add_metric([name], float(not wrong))
-        yield from (queue, dropped, failures, lost, age, held, given_up, checks, missed, proved)
+        yield from (queue, dropped, failures, lost, rebuilt, age, held, given_up, checks, missed, proved)
 
 
 def _count_score(numbers: _BedNumbers, score: Score, now: float) -> None:

@@ -17,7 +17,7 @@ import pytest
 import monitor.engine.engine
 from monitor.alarm import MODEL_FAULT
 from monitor.clock import ManualClock, SystemClock
-from monitor.config import BedSettings, EngineSettings, Settings
+from monitor.config import BedSettings, EngineSettings, MetricsSettings, Settings
 from monitor.engine.beds import CRASH_LIMIT, Bed, BedCrashError, BedPipeline, SessionStart
 from monitor.engine.engine import EXIT_CRASHED, Engine
 from monitor.engine.recorder import Recorder, Writer
@@ -27,6 +27,7 @@ from monitor.engine.wiring import Models, load_models
 from monitor.errors import BusyError, EngineError
 from monitor.locks import holder
 from monitor.outputs.base import OutputThread
+from monitor.outputs.metrics import MetricsOutput
 from monitor.scoring.session import OnnxRunner
 from monitor.sessions.reader import SessionReader
 from monitor.sessions.rows import Input, RecordingGap, StreamOpened, Tick
@@ -616,6 +617,11 @@ def test_one_bed_that_fails_now_and_then_does_not_disturb_another(
     wait_until(lambda: sum(isinstance(call, Chunk) for call in made[1].calls) == 10)
     status = engine.request("status", {}, bed="bed2")
     assert (status["pipelines_rebuilt"], status["alarms"]) == (0, [])
+    metrics = MetricsOutput(beds=beds, settings=MetricsSettings(), clock=SystemClock(), version="1")
+    metrics.watch(engine.load)
+    samples = [sample for family in metrics.collect() for sample in family.samples]
+    rebuilt = {s.labels["bed"]: s.value for s in samples if s.name == "pain_monitor_pipelines_rebuilt_total"}
+    assert rebuilt == {"bed1": 1.0, "bed2": 0.0}
 
 
 def test_an_engine_whose_pipeline_keeps_failing_ends_with_a_code_of_its_own(tmp_path: Path, bundle: Path) -> None:

@@ -166,6 +166,7 @@ def test_a_running_engine_is_scraped(tmp_path: Path, port: int) -> None:
     }  # fmt: skip
     assert value(found, "failures_total", of="output-metrics") == 0.0
     assert value(found, "lost_records", bed="bed1") == 0.0
+    assert value(found, "pipelines_rebuilt_total", bed="bed1") == 0.0
     age = value(found, "pipeline_age_seconds")
     assert age is not None
     assert 0.0 <= age < 5.0
