@@ -36,11 +36,11 @@ from monitor.sessions.store import SessionWriter, StoredBundle
 from monitor.sessions.verify import verify
 from monitor.types import AlarmEvent, AlarmKind, Float32Array, PainIndex, Presence, Score
 from tests.helpers.alarm_windows import SESSION, brief, manager, window
+from tests.helpers.driven_session import made_steps, record
 from tests.helpers.feeding import LinearRunner, chunks, line, make_pipeline, run, scores, stream
 from tests.helpers.made_session import SESSION as MADE_SESSION
 from tests.helpers.made_session import made_meta
 from tests.helpers.tiny_bundle import HIDDEN, write_tiny_bundle
-from tests.monitor.sessions.test_verify import made_steps, record
 
 UNLIKE = ("uncertain:unlike_training",)
 D = 2 * HIDDEN
