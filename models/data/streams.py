@@ -56,12 +56,16 @@ _BED: Final = "recorded"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Signal:
-    """One channel of a sitting on one clock."""
+class Line:
+    """One signal of a sitting from its beginning to its end, on the sitting's clock."""
 
     info: StreamInfo
     stamps: FloatArray
+    """(n,) s, as the pipeline is given them."""
     samples: NDArray[np.float32]
+    """(n,) in the modality's unit."""
+    regular: bool
+    """One stretch without stamps of its own: samples lie on a line that needs no fit."""
 
 
 def stream_windows(
@@ -81,8 +85,8 @@ def stream_windows(
         silence_is_rest: Whether time without a trial is known to be without a stimulus.
         joined: Whether stretches may follow each other without a gap, if their seams pass `may_be_joined`.
     """
-    places = _places(sitting, joined=joined)
-    signals = _signals(sitting, inputs, places)
+    places = places_of(sitting, joined=joined)
+    lines = lines_of(sitting, [item.modality for item in inputs], places, bed=_BED)
     stimuli = [
         places[t.stretch][0] + (t.start_s if t.onset_s is None else t.onset_s) for t in sitting.trials if t.label != 0
     ]
@@ -90,7 +94,7 @@ def stream_windows(
     length_s = max(item.samples / item.rate_hz for item in inputs)
     calibration_s = LEAST_CALIBRATION_S
     if any(needs_baseline(item.scale) for item in inputs):
-        valid_s = _valid_before(signals, inputs, first_s)
+        valid_s = _valid_before(lines, inputs, first_s)
         if valid_s < LEAST_CALIBRATION_S:
             why = f"{valid_s:.3g} s of valid signal before the first stimulus, {LEAST_CALIBRATION_S:g} at least"
             left_out = Oddity(level="note", code="left out", where=sitting.key, what=why)
@@ -98,7 +102,7 @@ def stream_windows(
         # Windows that reach back into the calibration are lost: where there is time, those of the first stimulus stay.
         calibration_s = min(max(valid_s - math.ceil(length_s), LEAST_CALIBRATION_S), MOST_CALIBRATION_S)
     recorder = Recorder()
-    events = list(_play(signals, _pipeline(inputs, calibration_s, recorder), first_s, None))
+    events = list(_play(lines, _pipeline(inputs, calibration_s, recorder), first_s, None))
     scores = [event for event in events if isinstance(event, Score) and not event.absent]
     kept = [i for i, score in enumerate(scores) if score.calibration != "population"]
     done = next((e for e in events if isinstance(e, CalibrationEvent) and e.state is CalibrationState.CALIBRATED), None)
@@ -206,8 +210,13 @@ def _groups(
 # -- feeding -----------------------------------------------------------------------------------------------------------
 
 
-def _places(sitting: Sitting, *, joined: bool) -> list[tuple[float, float]]:
-    """When each stretch begins and ends on the sitting's clock."""
+def places_of(sitting: Sitting, *, joined: bool) -> list[tuple[float, float]]:
+    """When each stretch begins and ends, in seconds of the sitting's clock; those that do not say follow each other.
+
+    Args:
+        sitting: One person recorded in one go.
+        joined: Whether they may follow without a gap, if their seams pass `may_be_joined`.
+    """
     gap_s = 0.0 if joined and may_be_joined(sitting) else _GAP_S
     rates = {channel.name: channel.rate_hz for channel in sitting.channels}
     places: list[tuple[float, float]] = []
@@ -220,14 +229,28 @@ def _places(sitting: Sitting, *, joined: bool) -> list[tuple[float, float]]:
             if track.stamps is not None and len(track.stamps)
             else track.t_first + len(track.samples) / rates[name]
             for name, track in stretch.tracks.items()
+            if name in rates
         ]
         places.append((start_s, start_s + max(ends, default=0.0)))
     return places
 
 
-def _signals(sitting: Sitting, inputs: Sequence[InputSpec], places: Sequence[tuple[float, float]]) -> list[_Signal]:
-    signals = []
-    for modality in dict.fromkeys(item.modality for item in inputs):
+def lines_of(
+    sitting: Sitting, modalities: Sequence[str], places: Sequence[tuple[float, float]], *, bed: str
+) -> tuple[Line, ...]:
+    """The signals of a sitting, one line for each modality.
+
+    Args:
+        sitting: One person recorded in one go.
+        modalities: Which signals; one that is named twice comes once.
+        places: Where its stretches lie (`places_of`).
+        bed: Name of the bed that they are fed to.
+
+    Raises:
+        KeyError: If it has no such modality.
+    """
+    lines = []
+    for modality in dict.fromkeys(modalities):
         channel = sitting.channel(modality)
         tracks = [
             (stretch.tracks[channel.name], at) for stretch, (at, _) in zip(sitting.stretches, places, strict=True)
@@ -244,7 +267,7 @@ def _signals(sitting: Sitting, inputs: Sequence[InputSpec], places: Sequence[tup
         ]
         info = StreamInfo(
             key=modality,
-            bed=_BED,
+            bed=bed,
             modality=modality,
             name=f"{sitting.key} {channel.name}",
             unit=MODALITY_UNITS[modality],
@@ -255,8 +278,9 @@ def _signals(sitting: Sitting, inputs: Sequence[InputSpec], places: Sequence[tup
             rate_measured=stamped,
         )
         samples = np.concatenate([np.asarray(track.samples, dtype=np.float32) for track, _ in tracks])
-        signals.append(_Signal(info, np.asarray(snap(np.concatenate(stamps)), dtype=np.float64), samples))
-    return signals
+        placed = np.asarray(snap(np.concatenate(stamps)), dtype=np.float64)
+        lines.append(Line(info, placed, samples, regular=not stamped and len(tracks) == 1))
+    return tuple(lines)
 
 
 def _pipeline(inputs: Sequence[InputSpec], calibration_s: float, recorder: Recorder) -> Pipeline:
@@ -265,35 +289,35 @@ def _pipeline(inputs: Sequence[InputSpec], calibration_s: float, recorder: Recor
     return Pipeline(bed=bed, bundles=[spec], runner=recorder, session=uuid.UUID(int=0))
 
 
-def _play(signals: Sequence[_Signal], pipeline: Pipeline, first_s: float, until_s: float | None) -> Iterator[Event]:
+def _play(lines: Sequence[Line], pipeline: Pipeline, first_s: float, until_s: float | None) -> Iterator[Event]:
     """Feed signals second by second, the baseline being taken before `first_s` alone."""
-    for signal in signals:
-        yield from pipeline.open_stream(signal.info, 0.0)
+    for line in lines:
+        yield from pipeline.open_stream(line.info, 0.0)
     if first_s > 0:
         yield from pipeline.command(
             Command(action="calibrate_span", at=0.0, actor="training", args={"start": 0.0, "end": first_s})
         )
-    end_s = max((float(signal.stamps[-1]) for signal in signals if len(signal.stamps)), default=0.0)
+    end_s = max((float(line.stamps[-1]) for line in lines if len(line.stamps)), default=0.0)
     for second in range(int(min(end_s, until_s if until_s is not None else end_s)) + 1):
-        for signal in signals:
-            a, b = np.searchsorted(signal.stamps, [second, second + 1.0])
+        for line in lines:
+            a, b = np.searchsorted(line.stamps, [second, second + 1.0])
             if b > a:
                 yield from pipeline.feed(
                     Chunk(
-                        stream=signal.info.key,
-                        samples=signal.samples[a:b].copy(),
-                        stamps=signal.stamps[a:b].copy(),
+                        stream=line.info.key,
+                        samples=line.samples[a:b].copy(),
+                        stamps=line.stamps[a:b].copy(),
                         arrival=float(second + 1),
                     )
                 )
 
 
-def _valid_before(signals: Sequence[_Signal], inputs: Sequence[InputSpec], first_s: float) -> float:
+def _valid_before(lines: Sequence[Line], inputs: Sequence[InputSpec], first_s: float) -> float:
     """Whole seconds of valid signal before the first stimulus, by the input that has fewest."""
     if first_s < LEAST_CALIBRATION_S:
         return max(first_s, 0.0)
     pipeline = _pipeline(inputs, MOST_CALIBRATION_S, Recorder())
-    events = _play(signals, pipeline, first_s, first_s)
+    events = _play(lines, pipeline, first_s, first_s)
     return max((float(e.valid_s) // 1.0 for e in events if isinstance(e, CalibrationEvent)), default=0.0)
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.data.recorded import FloatArray, Sitting
-from models.data.streams import LEAST_CALIBRATION_S, MOST_CALIBRATION_S
+from models.data.recorded import Sitting
+from models.data.streams import LEAST_CALIBRATION_S, MOST_CALIBRATION_S, Line, lines_of, places_of
 from monitor.bundle import BundleSpec
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings
@@ -26,7 +25,6 @@ from monitor.errors import SourceError
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore, Runner
 from monitor.types import (
-    MODALITY_UNITS,
     CalibrationEvent,
     CalibrationState,
     Chunk,
@@ -34,32 +32,15 @@ from monitor.types import (
     Event,
     Float32Array,
     PainIndex,
-    Provenance,
     Score,
-    StreamInfo,
-    snap,
 )
 
 LONGEST_PIECE_S: Final = 1.0
 """Pieces that signals are fed in last from a sample to this."""
 
 _BED: Final = "evaluated"
-_GAP_S: Final = 2.0
 _Piece = tuple[float, int, int, int]
 """Arrival, number of the line, first and last sample."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """One signal of a sitting from its beginning to its end, on the sitting's clock."""
-
-    info: StreamInfo
-    stamps: FloatArray
-    """(n,) s, as the pipeline is given them."""
-    samples: NDArray[np.float32]
-    """(n,) in the modality's unit."""
-    regular: bool
-    """One stretch without stamps of its own: samples lie on a line that needs no fit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,62 +75,6 @@ class LiveRun:
 
 class NoBaselineError(Exception):
     """A sitting whose beginning holds too little valid signal to calibrate on; its text says so."""
-
-
-def lines_of(sitting: Sitting, modalities: Sequence[str]) -> tuple[Line, ...]:
-    """The signals of a sitting, one line each.
-
-    Raises:
-        KeyError: If it has no such modality.
-    """
-    places = _places(sitting)
-    lines = []
-    for modality in dict.fromkeys(modalities):
-        channel = sitting.channel(modality)
-        tracks = [(s.tracks[channel.name], at) for s, at in zip(sitting.stretches, places, strict=True)]
-        stamped = any(track.stamps is not None for track, _ in tracks)
-        stamps = [
-            at
-            + (
-                track.stamps
-                if track.stamps is not None
-                else track.t_first + np.arange(len(track.samples)) / channel.rate_hz
-            )
-            for track, at in tracks
-        ]
-        info = StreamInfo(
-            key=modality,
-            bed=_BED,
-            modality=modality,
-            name=f"{sitting.key} {channel.name}",
-            unit=MODALITY_UNITS[modality],
-            rate_hz=channel.rate_hz,
-            source="csv",
-            provenance=Provenance.REPLAY,
-            origin=0.0,
-            rate_measured=stamped,
-        )
-        samples = np.concatenate([np.asarray(track.samples, dtype=np.float32) for track, _ in tracks])
-        placed = np.asarray(snap(np.concatenate(stamps)), dtype=np.float64)
-        lines.append(Line(info, placed, samples, regular=not stamped and len(tracks) == 1))
-    return tuple(lines)
-
-
-def _places(sitting: Sitting) -> list[float]:
-    """When each stretch begins on the sitting's clock; those that do not say follow each other after a gap."""
-    rates = {channel.name: channel.rate_hz for channel in sitting.channels}
-    places: list[float] = []
-    end_s = -_GAP_S
-    for stretch in sitting.stretches:
-        start_s = end_s + _GAP_S if stretch.start_s is None else stretch.start_s
-        ends = [
-            float(track.stamps[-1]) if track.stamps is not None and len(track.stamps) else len(track.samples) / rate
-            for name, track in stretch.tracks.items()
-            if (rate := rates.get(name))
-        ]
-        places.append(start_s)
-        end_s = start_s + max(ends, default=0.0)
-    return places
 
 
 def digest_of(arrays: Mapping[str, Float32Array]) -> str:
@@ -213,8 +138,9 @@ def live_run(sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, h
                 where=sitting.key,
                 todo="Take a model for lower rates",
             )
-    lines = lines_of(sitting, [item.modality for item in spec.inputs])
-    places = _places(sitting)
+    spans = places_of(sitting, joined=False)
+    lines = lines_of(sitting, [item.modality for item in spec.inputs], spans, bed=_BED)
+    places = [start_s for start_s, _ in spans]
     ends = [float(line.stamps[-1]) for line in lines if len(line.stamps)]
     end_s = max(ends, default=0.0)
     trials = tuple(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from models.data.recorded import FloatArray
 from models.data.segments import window_points
-from models.evaluation.streaming_feed import Line, LiveRun, digest_of
+from models.data.streams import Line
+from models.evaluation.streaming_feed import LiveRun, digest_of
 from monitor import dsp
 from monitor.assessment import drawn
 from monitor.bundle import BundleSpec, InputSpec
