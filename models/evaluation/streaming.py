@@ -184,7 +184,7 @@ def stream_evaluation(
         own.append(watched(run))
         if has_index(spec):
             curves.setdefault(MODEL_INDEX, []).append(own[-1])
-        for name, steps in plain_steps(run, spec).items():
+        for name, steps in plain_steps(run).items():
             curves.setdefault(name, []).append(watched(run, steps))
 
     for items, with_losses in ((sittings, True), (alarm_sittings, False)):

@@ -29,6 +29,7 @@ from monitor.types import (
     CalibrationState,
     Chunk,
     Command,
+    Comparators,
     Event,
     Float32Array,
     PainIndex,
@@ -64,6 +65,8 @@ class LiveRun:
     """Of a window."""
     scores: tuple[Score, ...]
     indices: tuple[PainIndex, ...]
+    comparators: tuple[Comparators, ...]
+    """The plain measures after each window."""
     digests: tuple[str, ...]
     """Hash of the inputs of every window that the model was given, in their order."""
 
@@ -170,12 +173,15 @@ def live_run(sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, h
     noting = _Noting(runner)
     scores: list[Score] = []
     indices: list[PainIndex] = []
+    comparators: list[Comparators] = []
     calibrated_at = math.inf if baseline else 0.0
     for event in _play(lines, _pipeline(spec, calibration_s, noting, hop_s=hop_s), first_s, rng, False):
         if isinstance(event, Score):
             scores.append(event)
         elif isinstance(event, PainIndex):
             indices.append(event)
+        elif isinstance(event, Comparators):
+            comparators.append(event)
         elif isinstance(event, CalibrationEvent) and event.state is CalibrationState.CALIBRATED:
             calibrated_at = min(calibrated_at, event.t)
     if not math.isfinite(calibrated_at):
@@ -193,6 +199,7 @@ def live_run(sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, h
         length_s=length_s,
         scores=tuple(scores),
         indices=tuple(indices),
+        comparators=tuple(comparators),
         digests=tuple(noting.digests),
     )
 
