@@ -123,6 +123,11 @@ if [ "$level" = test ] && ! command -v xvfb-run >/dev/null 2>&1; then
     apt_install xvfb xauth $xcb_libraries || echo "xvfb is not installed: the live test under an X server is skipped" >&2
 fi
 
+# Alarms are heard through PortAudio. Without it they are seen and sent, and the monitor says so.
+if [ "$level" = test ] && ! "$python" -c 'import sounddevice' >/dev/null 2>&1; then
+    apt_install libportaudio2 || echo "libportaudio2 is not installed: no alarm can be heard on this machine" >&2
+fi
+
 # The live tests of MQTT need a broker. Without one they are skipped, and on CI they fail.
 if [ "$level" = test ] && ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto_pub >/dev/null 2>&1; then
     apt_install mosquitto mosquitto-clients || echo "mosquitto is not installed: the live tests of MQTT are skipped" >&2

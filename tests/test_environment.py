@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from ctypes.util import find_library
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_requirement_imports(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # In a process of their own: some of them warn while they are imported, and leave threads.
-    names = [IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements(project) if name != "ruff"]
+    left_out = {"ruff"}
+    if find_library("portaudio") is None:  # the system's; without it the monitor says that it cannot be heard
+        left_out.add("sounddevice")
+    names = [IMPORT_NAMES.get(name, name.replace("-", "_")) for name in requirements(project) if name not in left_out]
     assert len(names) > 15
     done = run("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)", *names)
     assert done.returncode == 0, done.stderr

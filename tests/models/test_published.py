@@ -35,7 +35,7 @@ def weights(name: str) -> dict[str, Tensor]:
 
 
 def test_the_names_are_those_of_all_references() -> None:
-    assert sorted(NAMES) == sorted(path.stem for path in FOLDER.glob("*.json"))
+    assert sorted(NAMES) == sorted(path.stem for path in FOLDER.glob("*.npz"))
     assert len(NAMES) == 25
 
 

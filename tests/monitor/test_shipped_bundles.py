@@ -36,7 +36,7 @@ RESTLESS = ("tiny-biomoe-eda",)
 """Trained on pain, and not fit to draw an index."""
 EACH_WITH_INDEX = pytest.mark.parametrize("name", sorted(PAIN.keys() - set(RESTLESS)))
 COHORT = ("crossmod-eda-bvp", "crossmod-eda-ecg")
-"""Made by `python -m models train models/bundles/NAME.toml`; the others still by the plain trainer of the first release."""
+"""Made by `python -m models train`; the others are still of the plain trainer of the first release."""
 CODES_BY_PART = {"train": "train", "validation": "train", "calibration": "train", "test": "test", "live": "test"}
 CODES_OF_COHORT = CODES_BY_PART | {"validation": "validation", "calibration": "calibration"}
 

@@ -92,5 +92,6 @@ def test_the_example_is_right_but_for_its_folder(tmp_path: Path) -> None:
 
 
 def test_the_example_shows_every_key() -> None:
-    shown = set(re.findall(r"^(?:# )?([a-z_]+) = ", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    table = EXAMPLE.read_text(encoding="utf-8").partition("[data]")[2].partition("\n[")[0]
+    shown = set(re.findall(r"^(?:# )?([a-z_]+) = ", table, flags=re.MULTILINE))
     assert shown == set(DataSettings.model_fields)

@@ -18,7 +18,7 @@ from monitor.engine.wiring import Models, load_models, log_outputs
 from monitor.errors import MonitorError
 from monitor.outputs.base import Route
 from monitor.outputs.jsonlog import JsonLogOutput
-from monitor.types import AlarmEvent, CalibrationEvent, CalibrationState, Command, PainIndex, Score
+from monitor.types import AlarmEvent, CalibrationEvent, CalibrationState, Command, Comparators, PainIndex, Score
 from tests.helpers.engine_process import settings_for
 from tests.helpers.made_session import made_alarm, made_spec, one_event_of_each_kind
 from tests.helpers.scripted import ScriptedSource, wait_until
@@ -62,7 +62,7 @@ def test_it_holds_what_happened_and_the_settings_in_force(make: Callable[..., Js
     log.close()
     log.close()
     found = lines(path)
-    expected = sum(not isinstance(event, Score | PainIndex) for event in events)
+    expected = sum(not isinstance(event, Score | PainIndex | Comparators) for event in events)
     kinds = [line["type"] for line in found]
     assert kinds[:2] == ["start", "command"]
     assert kinds[-2:] == ["command", "stop"]

@@ -178,7 +178,7 @@ def test_a_receiver_that_hangs_or_trickles_holds_up_nobody(
     began = time.monotonic()
     for k in range(50):
         output.publish("bed1", [made_alarm(float(k), Presence.OFF if k % 2 else Presence.ON)])
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0  # each is on the disk by then; waiting for the two answers would take six
     wait_until(lambda: output.delivered == 50, 15.0)
     assert [item["t_rel"] for item in receiver.taken] == [float(k) for k in range(50)]
 
