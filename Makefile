@@ -9,7 +9,7 @@
 # system is missing that could not be installed (make prints it as "Error 3").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint types imports unit exports live live-and-exports bundles bench audit clean
+.PHONY: help setup setup-test demo test lint types imports unit exports live live-and-others bundles bench audit clean
 
 PY := .venv/bin/python
 ARGS ?=
@@ -30,7 +30,7 @@ demo: setup
 	@$(PY) -m monitor.cli demo $(ARGS)
 
 test: setup-test
-	@$(MAKE) --no-print-directory --keep-going lint types imports unit live-and-exports
+	@$(MAKE) --no-print-directory --keep-going lint types imports live-and-others
 
 lint: setup-test
 	$(PY) -m ruff check .
@@ -52,14 +52,15 @@ exports: setup-test
 live: setup-test
 	$(PY) -m pytest -m live $(ARGS)
 
-# Live tests mostly wait. Meanwhile a core has minutes for exports, which give way to them and speak when they are done.
-live-and-exports: setup-test
-	@log=$$(mktemp); nice -n 15 $(MAKE) --no-print-directory exports >"$$log" 2>&1 & exports=$$!; \
+# Live tests mostly wait. Meanwhile the cores have minutes for all others, which give way to them and speak when they are done.
+live-and-others: setup-test
+	@log=$$(mktemp); nice -n 15 $(MAKE) --no-print-directory --keep-going unit exports >"$$log" 2>&1 & others=$$!; \
 	$(MAKE) --no-print-directory live; status=$$?; \
-	wait $$exports || status=1; cat "$$log"; rm -f "$$log"; exit $$status
+	wait $$others || status=1; cat "$$log"; rm -f "$$log"; exit $$status
 
 bundles: setup-test
 	@for name in $(BUNDLES); do \
+	  if [ -f models/bundles/$$name.toml ]; then $(PY) -m models train models/bundles/$$name.toml || exit 1; continue; fi; \
 	  made=build/bundles/$$name; \
 	  $(PY) -m models.training --bundle $$name --out build/bundles && \
 	  $(PY) -m export write --weights $$made/weights.pt --spec $$made/spec.json --card $$made/card.md \

@@ -175,7 +175,7 @@ def test_gates_scale_the_regions_that_they_belong_to() -> None:
     with torch.inference_mode():
         scaled, gates = gate(x)
     assert torch.equal(scaled, x * gates[:, :, None])
-    assert gates.std() > 0.01
+    assert gates.std() > 0.001  # they differ, whatever the weights drawn
 
 
 def test_regions_of_variant_ebr() -> None:
