@@ -22,6 +22,7 @@ from monitor.clock import Clock
 from monitor.config import MqttSettings
 from monitor.errors import MonitorError
 from monitor.outputs.alarm_box import AlarmBox, Letter, ending
+from monitor.outputs.boxed import BoxedOutput
 from monitor.outputs.mqtt_commands import CommandDesk, RefusedError, UserCommand, reply
 from monitor.outputs.mqtt_messages import (
     action_message,
@@ -60,7 +61,7 @@ class Requester(Protocol):
         ...
 
 
-class MqttOutput:
+class MqttOutput(BoxedOutput):
     """An `Output` (see monitor/outputs/base.py) for one bed.
 
     Args:
@@ -80,9 +81,10 @@ class MqttOutput:
         clock: Clock,
         folder: Path | None = None,
     ) -> None:
+        place = folder / f"mqtt-{bed}.outbox" if folder else None
+        super().__init__(bed=bed, box=AlarmBox(place, receiver=f"MQTT, bed {bed}"))
         self.name = f"mqtt-{bed}"
         self.bed = bed
-        self._bed = bed
         self._bundles = {bundle.name: bundle for bundle in bundles}
         self._settings = settings
         self._clock = clock
@@ -94,10 +96,7 @@ class MqttOutput:
         self._defect: Exception | None = None
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._commands: asyncio.Queue[UserCommand] = asyncio.Queue(COMMANDS)
-        self._box = AlarmBox(folder / f"mqtt-{bed}.outbox" if folder else None, receiver=f"MQTT, bed {bed}")
-        self._still: frozenset[str] = frozenset()
         self._provenance: Provenance | None = None
-        self._problem = ""
         # The rest belongs to the loop.
         self._connection: Connection | None = None
         self._scores: deque[tuple[str, bytes]] = deque(maxlen=WAITING)
@@ -112,25 +111,6 @@ class MqttOutput:
     def serve(self, request: Requester) -> None:
         """Carry out the commands of users; without it they are refused. To be called before `open`."""
         self._request = request
-
-    @property
-    def waiting(self) -> int:
-        """Alarm transitions that the broker has not taken yet."""
-        return len(self._box)
-
-    @property
-    def given_up(self) -> int:
-        """Alarm transitions that it never got."""
-        return self._box.given_up
-
-    def problem(self) -> str:
-        """Why alarms do not get through now; empty where they do, or where nothing is known yet."""
-        return self._problem
-
-    def restored(self, bed: str, alarms: Sequence[AlarmEvent]) -> None:
-        """These alarms go on from the process before; see `monitor.outputs.base.Heir`."""
-        if bed == self._bed:
-            self._still = frozenset(alarm.event_id for alarm in alarms)
 
     def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:
         """Send an echo through the broker with a report; see `monitor.outputs.base.Route`."""

@@ -26,6 +26,7 @@ from monitor.config import WebhookSettings
 from monitor.credentials import WEBHOOK_KEY, SecretError, read_secret
 from monitor.errors import ConfigError, Problem
 from monitor.outputs.alarm_box import AlarmBox
+from monitor.outputs.boxed import BoxedOutput
 from monitor.outputs.mqtt_messages import NOTICE, VERSION, action_message, alarm_message, encode
 from monitor.types import AlarmAction, AlarmEvent, Event, Provenance, Score
 
@@ -93,7 +94,7 @@ def signature(key: bytes, timestamp: str, body: bytes) -> str:
     return "v1=" + hmac.new(key, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-class WebhookOutput:
+class WebhookOutput(BoxedOutput):
     """An `Output` (see monitor/outputs/base.py) for one bed.
 
     Args:
@@ -113,39 +114,17 @@ class WebhookOutput:
         clock: Clock,
         backoff_s: tuple[float, float] = BACKOFF_S,
     ) -> None:
+        super().__init__(bed=bed, box=AlarmBox(folder / f"webhook-{bed}.outbox", receiver=f"the webhook, bed {bed}"))
         self.name = f"webhook-{bed}"
         self.bed = bed
         self.delivered = 0
-        self._bed = bed
         self._settings = settings
         self._clock = clock
         self._backoff_s = backoff_s
         self._utc_offset = clock.utc() - clock.now()
         self._provenance: Provenance | None = None
-        self._box = AlarmBox(folder / f"webhook-{bed}.outbox", receiver=f"the webhook, bed {bed}")
-        self._still: frozenset[str] = frozenset()
-        self._problem = ""
         self._wake, self._stop, self._back = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Transitions that the receiver has not taken yet."""
-        return len(self._box)
-
-    @property
-    def given_up(self) -> int:
-        """Transitions that it never got."""
-        return self._box.given_up
-
-    def problem(self) -> str:
-        """Why alarms do not get through now; empty where they do, or where nothing is known yet."""
-        return self._problem
-
-    def restored(self, bed: str, alarms: Sequence[AlarmEvent]) -> None:
-        """These alarms go on from the process before; see `monitor.outputs.base.Heir`."""
-        if bed == self._bed:
-            self._still = frozenset(alarm.event_id for alarm in alarms)
 
     def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:
         """Post a probe, which the receiver must take as it takes an alarm; see `monitor.outputs.base.Route`."""

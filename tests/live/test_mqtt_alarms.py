@@ -93,9 +93,9 @@ def test_monitor_and_broker_are_both_killed_and_every_transition_is_counted_once
         # The reader has to be back before the monitor: from the broker it would learn the last state only.
         wait_until(lambda: station.subscribed > subscribed, 30.0)
         with monitor(broker, tmp_path, 20, repository):
-            wait_until(lambda: said_on(station, ALARM)[-1]["event_id"] == "severe-14", 40.0)
+            wait_until(lambda: said_on(station, ALARM)[-1]["seq"] == 30, 40.0)
         with monitor(broker, tmp_path, 30, repository):
-            wait_until(lambda: said_on(station, ALARM)[-1]["event_id"] == "severe-19", 40.0)
+            wait_until(lambda: said_on(station, ALARM)[-1]["seq"] == 40, 40.0)
         heard = said_on(station, ALARM)
     counted: dict[str, dict[str, Any]] = {}
     for item in heard:
