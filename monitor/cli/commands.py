@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from monitor.link import ClientKeys
+    from monitor.link import ClientKeys, ControlClient
 
 Bed = Annotated[str, typer.Option(help="Name of the bed; may be left out where only one is monitored.")]
 StateDir = Annotated[
@@ -206,6 +206,20 @@ class Where(NamedTuple):
 
 
 def _send(action: str, args: dict[str, Any], *, bed: str, where: Where, actor: str) -> None:
+    print(json.dumps(control_client(where, bed=bed, actor=actor).request(action, args)))
+
+
+def control_client(where: Where, *, bed: str, actor: str) -> ControlClient:
+    """Who speaks to the engine that the options name.
+
+    Args:
+        where: Which engine.
+        bed: Name of the bed; empty: the only one.
+        actor: Who says it; empty: the user of this account.
+
+    Raises:
+        EngineError: If no engine runs here, several do, or a key cannot be read.
+    """
     from monitor.link import ControlClient
     from monitor.sessions.file import state_folder
 
@@ -213,10 +227,7 @@ def _send(action: str, args: dict[str, Any], *, bed: str, where: Where, actor: s
     keys = remote_keys(where.engine, where.key, where.engine_key)
     # An engine of one bed knows which is meant.
     name = bed or ("" if where.engine else running_bed(state))
-    client = ControlClient(
-        state_dir=state, bed=name, actor=actor or default_actor(), address=where.engine, keys=keys
-    )  # fmt: skip
-    print(json.dumps(client.request(action, args)))
+    return ControlClient(state_dir=state, bed=name, actor=actor or default_actor(), address=where.engine, keys=keys)
 
 
 def remote_keys(engine: str, key: Path | None, engine_key: Path | None) -> ClientKeys | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.commands import Actor, Bed, Engine, EngineKey, Key, StateDir, default_actor, remote_keys, running_bed
+from monitor.cli.commands import Actor, Bed, Engine, EngineKey, Key, StateDir, Where, control_client
 
 
 def status(
@@ -27,19 +27,7 @@ def status(
 
     Exit code 1 where a route does not work or the session is not being recorded.
     """
-    from monitor.link import ControlClient
-    from monitor.sessions.file import state_folder
-
-    state = state_folder(str(state_dir) if state_dir is not None else "")
-    keys = remote_keys(engine, key, engine_key)
-    client = ControlClient(
-        state_dir=state,
-        bed=bed or ("" if engine else running_bed(state)),
-        actor=actor or default_actor(),
-        address=engine,
-        keys=keys,
-    )
-    found = client.request("status")
+    found = control_client(Where(state_dir, engine, key, engine_key), bed=bed, actor=actor).request("status")
     if as_json:
         print(json.dumps(found))
     else:

@@ -170,12 +170,13 @@ def test_variants_without_a_gate_on_regions_show_none(variant: str) -> None:
 
 
 def test_gates_scale_the_regions_that_they_belong_to() -> None:
+    torch.manual_seed(0)
     gate = ChannelGate(REGIONS)
     x = windows(2)["regions"]
     with torch.inference_mode():
         scaled, gates = gate(x)
     assert torch.equal(scaled, x * gates[:, :, None])
-    assert gates.std() > 0.001  # they differ, whatever the weights drawn
+    assert gates.std() > 0.01
 
 
 def test_regions_of_variant_ebr() -> None:
