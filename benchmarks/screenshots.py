@@ -309,7 +309,9 @@ def _stream(name: str, k: int, silent_since: float | None) -> StreamView:
 
 def _history(link: ScriptedLink, pose: Pose, k: int) -> list[Reply]:
     """The answer to the window's question for the trend, if it has just asked."""
-    if not link.asked or link.asked.pop()[0] != "history":
+    asked = {action for action, *_ in link.asked}
+    link.asked.clear()  # it also says each second what it has seen
+    if "history" not in asked:
         return []
     ends = range(1, k + 1)
     has_index = pose.model is None or pose.model.view.has_index
