@@ -120,11 +120,16 @@ def prepare(
     for split in splits:
         for traced in sets.values():
             _check_classes(split, traced, labels.names, data)
+    seeds = {
+        name: settings.train.seeds[:1] if RECIPES[name].baseline else settings.train.seeds_of(name) for name in recipes
+    }
+    # A whole table of first seeds comes before any second one.
     jobs = tuple(
-        _job(settings, split, name, seed, windows[forms[name]], labels, data)
+        _job(settings, split, name, seeds[name][rank], windows[forms[name]], labels, data)
+        for rank in range(max(map(len, seeds.values())))
         for split in splits
         for name in recipes
-        for seed in (settings.train.seeds[:1] if RECIPES[name].baseline else settings.train.seeds)
+        if rank < len(seeds[name])
     )
     return Plan(
         settings=settings,

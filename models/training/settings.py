@@ -71,6 +71,8 @@ class TrainSettings(_Table):
     """As long as the articles train, or a few minutes a fold."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (20,)
     """Each is a training of its own; baselines take the first."""
+    more_seeds: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = {}
+    """Further seeds of single recipes."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes at a time, of one thread each. The results do not depend on it."""
     ordinal: bool = False
@@ -91,6 +93,10 @@ class TrainSettings(_Table):
         """All options, as recipes take them."""
         own = {"augment": self.augment, "tune": self.tune, "epochs": self.epochs, "device": self.device}
         return {**self.options, **own}
+
+    def seeds_of(self, recipe: str) -> tuple[int, ...]:
+        """Seeds that a recipe is trained with, its own last."""
+        return (*self.seeds, *self.more_seeds.get(recipe, ()))
 
 
 class CalibrateSettings(_Table):
@@ -300,6 +306,12 @@ def _train(run: RunSettings) -> list[Problem]:
         for key in ("recipes", "seeds")
         if len(set(getattr(train, key))) != len(getattr(train, key))
     ]
+    for name in train.more_seeds:
+        key, seeds = f"train.more_seeds.{name}", train.seeds_of(name)
+        if name not in train.recipes:
+            problems.append(Problem(key, f"'{name}' is not trained here", f"one of {', '.join(train.recipes)}"))
+        elif len(set(seeds)) != len(seeds):
+            problems.append(Problem(key, "a seed is listed twice", "those of train.seeds are taken anyway"))
     if both := sorted(train.options.keys() & {"augment", "tune", "epochs", "device"}):
         problems.append(Problem(f"train.options.{both[0]}", "it is a key of [train] itself"))
     return problems + _options(train)
