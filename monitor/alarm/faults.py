@@ -72,7 +72,8 @@ class WindowFaults:
             (self._uncertain, {UNCERTAIN: unsure} if unsure else {}),
         ):
             causes = tuple(cause for found in sources.values() for cause in found)
-            events += fault.see(frozenset(sources), dt, dataclasses.replace(moment, causes=causes))
+            told = moment if causes == moment.causes else dataclasses.replace(moment, causes=causes)
+            events += fault.see(frozenset(sources), dt, told)
         return events
 
     def quiet(self, modalities: Sequence[str], moment: Moment) -> list[AlarmEvent]:
