@@ -70,12 +70,9 @@ bundles: setup-test
 bench: setup-test
 	$(PY) -m benchmarks $(ARGS)
 
-# Advisories are on the network, so that it can be no part of the tests. pip-audit gets an environment of its own.
+# Advisories are on the network, so that it can be no part of the tests. 1: known holes; 4: could not look.
 audit: setup
-	@test -x build/audit/bin/pip-audit || { $(PY) -m venv build/audit && \
-	  build/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; }
-	@$(PY) -m pip freeze --exclude-editable --disable-pip-version-check >build/audit/installed.txt
-	build/audit/bin/pip-audit --no-deps --disable-pip -r build/audit/installed.txt
+	@$(PY) scripts/audit.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
