@@ -8,9 +8,10 @@ Test columns carry no label. Units as the organisers state them: uS, mV, % or ar
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -94,6 +95,9 @@ _YEARS: Final[Mapping[str, _Year]] = MappingProxyType(
         ),
     }
 )
+_BASELINE_CUTS: Final = 6
+_NO_PAIN_CUTS: Final = 12
+"""Cuts without pain of a subject that the organisers score, and how many of them are of the baseline."""
 _BASELINE_CUTS_2026: Final = 6
 """Six of the twelve Baseline cuts come from the baseline before any stimulus, six from rests between stimuli; that the
 first six by number are those of the baseline is a reading [inf], since the names do not tell."""
@@ -333,6 +337,38 @@ def _check_columns(subject: str, part: str, trials: Sequence[Trial], year: _Year
     if strangers := [trial.name for trial in trials if not trial.group]:
         what = f"columns that name no class: {', '.join(strangers[:4])}"
         yield Oddity(level="warning", code="label", where=subject, what=what)
+
+
+def no_pain_cuts(sitting: Sitting, seconds: float, *, seed: int) -> Sitting:
+    """A subject of 2025 whose class without pain is built as the organisers build it, for the protocol `paper`.
+
+    They score 36 cuts of each subject, 12 of a class, and have one baseline of a minute and 23 rests. As they state it
+    for 2026, six cuts are of the baseline, one after the other, and six the ends of rests; which rests is drawn by
+    seed [inf for 2025]. A baseline too short for six gives those that it holds, and rests make up for them. Where
+    `rest` leaves rests unlabelled, the baseline's cuts are the whole class.
+
+    Args:
+        sitting: All its trials are whole columns.
+        seconds: Length of a cut.
+        seed: Of the draw.
+    """
+    cuts: list[Trial] = []
+    for trial in (t for t in sitting.trials if t.group == "baseline"):
+        tracks = sitting.stretches[trial.stretch].tracks
+        length_s = min((len(track.samples) for track in tracks.values()), default=0) / RATE_HZ
+        count = min(int(length_s / seconds + 1e-9), _BASELINE_CUTS)
+        # Back from its end, where the person has settled: as all other trials are cut.
+        cuts += [
+            replace(trial, name=f"{trial.name}, cut {i + 1}", start_s=length_s - (count - i) * seconds, seconds=seconds)
+            for i in range(count)
+        ]
+    rests = [trial for trial in sitting.trials if trial.group == "rest" and trial.label == 0]
+    order = sorted(rests, key=lambda t: hashlib.blake2b(f"{seed}/rest/{sitting.key}/{t.name}".encode()).digest())
+    drawn = {trial.name for trial in order[: max(_NO_PAIN_CUTS - len(cuts), 0)]}
+    others = [
+        t for t in sitting.trials if t.group != "baseline" and (t.group != "rest" or t.label != 0 or t.name in drawn)
+    ]
+    return replace(sitting, trials=(*cuts, *others))
 
 
 def seam_share(sitting: Sitting, channel: str) -> float:

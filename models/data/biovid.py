@@ -45,6 +45,9 @@ _COLUMNS: Final = (
 _FACIAL: Final = ("emg_corrugator", "emg_zygomaticus")
 _PERSON: Final = re.compile(r"^\d{6}_[wm]_\d{2}$")
 
+_SCORES: Final = "_bio_sc.csv"
+"""Files that some copies hold beside the samples; what is in them is not published, and nothing here reads them."""
+
 _REFUSED_CUT: Final = MappingProxyType(
     {"live-stream": "it comes cut into 5.5 s at one phase of the stimulus, without what lies between"}
 )
@@ -176,6 +179,8 @@ def _cut(folder: Path, chosen: Sequence[Column], oddities: list[Oddity]) -> list
     for person in sorted(e for e in folder.iterdir() if e.is_dir() and _PERSON.match(e.name)):
         found: dict[str, Path] = {}
         for path in sorted(person.glob("*.csv")):
+            if path.name.endswith(_SCORES):
+                continue
             match = SAMPLE.match(path.name)
             if match is None or match["subject"] != person.name:
                 what = "is not called <subject>-<class>-<NNN>_bio.csv" if match is None else "is another subject's"

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +27,15 @@ from models.data.recorded import Channel, Oddity, Rating, Sitting, SittingFiles,
 from monitor.errors import SourceError
 
 LOADER_VERSION: Final = 1
-"""Counts up whenever a loader reads the same files differently."""
+"""Counts up whenever all loaders read the same files differently."""
+_RENEWED: Final[Mapping[str, int]] = MappingProxyType({"ai4pain-2025": 1, "pmcd": 1, "pmed": 1})
+"""How often the loader of one kind, or the way its windows are cut, has changed by itself."""
+
+
+def loader_version(kind: str) -> int:
+    """Which way of reading a kind of data: part of the key of everything that was read."""
+    return LOADER_VERSION + _RENEWED.get(kind, 0)
+
 
 _META: Final = "sitting.json"
 _log = logging.getLogger(__name__)
@@ -45,6 +54,7 @@ class Cache:
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._kind = str(options.get("kind"))
         self._options = json.dumps(options, sort_keys=True, default=str)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +89,7 @@ class Cache:
 
     def key(self, files: SittingFiles) -> str:
         """Hash of what a sitting is made of."""
-        digest = hashlib.blake2b(f"{LOADER_VERSION}\n{self._options}\n".encode(), digest_size=12)
+        digest = hashlib.blake2b(f"{loader_version(self._kind)}\n{self._options}\n".encode(), digest_size=12)
         for path in files.files:
             try:
                 stat = path.stat()

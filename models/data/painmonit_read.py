@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.data.recorded import (
     Column,
@@ -33,6 +34,8 @@ BASELINE_DEGC: Final = 32.0
 STIMULUS_S: Final = 10.0
 _BASELINE_ENDS_S: Final = 5.0
 _BASELINES: Final = 8
+_RAMP_S: Final = 2.0
+"""Heat for so long after a stimulus is its ramp."""
 _TEMPERATURES: Final = 5
 STIMULI: Final = 40
 WINDOW_S: Final = 4.0
@@ -112,9 +115,7 @@ def read_pmed(subject: str, path: Path, chosen: Sequence[Column]) -> Sitting:
         stretches=(Stretch(name=subject, tracks=_tracks(table, columns, gaps=gaps), start_s=0.0),),
         trials=tuple(trials),
         oddities=(*oddities, *odd),
-        facts={"first_stimulus_s": min(onsets)}
-        if (onsets := [t.onset_s for t in trials if t.onset_s is not None])
-        else {},
+        facts={"first_stimulus_s": min(heat)} if (heat := [t.start_s for t in trials if t.label != 0]) else {},
     )
 
 
@@ -166,7 +167,29 @@ def _stimuli(
                 facts={"temperature_degC": temperature, "covas_sum": float(np.nansum(window))},
             )
         )
-    return trials, oddities
+    return trials + _unknown_heat(seconds, away, [first for first, _ in kept], rate_hz), oddities
+
+
+def _unknown_heat(seconds: FloatArray, away: NDArray[np.bool_], stimuli: Sequence[int], rate_hz: float) -> list[Trial]:
+    """Spans of heat that are none of the article's stimuli, as trials without a class.
+
+    Without them a stream would take heat that was left out for rest: what no trial names is free of pain there.
+    """
+    rest = away.copy()
+    for first in stimuli:
+        # The ramp back to the baseline belongs to its stimulus; whoever stays in the heat for longer is somewhere else.
+        rest[first : first + round((STIMULUS_S + _RAMP_S) * rate_hz)] = False
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], rest, [False]]).astype(np.int8)))
+    return [
+        Trial(
+            name=f"heat-{number + 1:02d}",
+            label=None,
+            group="other heat",
+            start_s=float(seconds[first]),
+            seconds=(stop - first) / rate_hz,
+        )
+        for number, (first, stop) in enumerate(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    ]
 
 
 # -- PMCD --------------------------------------------------------------------------------------------------------------

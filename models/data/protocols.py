@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from models.data.ai4pain import no_pain_cuts
 from models.data.recorded import DataSet, Oddity, Sitting
 from models.data.segments import paper_windows, segment_windows
 from models.data.simulated_cohort import event_cuts
@@ -142,6 +143,8 @@ def windows_of_sitting(
         length = seconds if seconds is not None else PAPER_SECONDS.get(data.kind)
         if length is None:
             raise SourceError(f"how long is a trial of {data.kind}?", where=str(data.root), todo="Give seconds")
+        if data.kind == "ai4pain-2025":
+            sitting = no_pain_cuts(sitting, length, seed=seed)
         left = _NOT_IN_PAPER.get(data.kind, frozenset())
         told = replace(sitting, trials=tuple(trial for trial in sitting.trials if trial.group not in left))
         return paper_windows(told, inputs, seconds=length, classes=classes, seed=seed)

@@ -149,9 +149,13 @@ _OFFICIAL: Final[Mapping[str, Callable[[DataSet], tuple[Sequence[str], str]]]] =
 )
 
 
+_OTHERWISE: Final = 'Set split.kind = "k-fold" or "loso", or "hold-out" where one model shall become a bundle'
+
+
 def official(data: DataSet, *, seed: int) -> Split:
     """The division that a data set's authors propose, with inner parts drawn from its training subjects.
 
+    Only BioVid and AI4PAIN have one; the simulated cohort comes divided in four, which is `split.kind = "parts"`.
     BioVid: 26 subjects are tested, 61 are learnt from. AI4PAIN: the official validation subjects are tested, since the
     labels of the test subjects are not published; test subjects are in no part.
 
@@ -159,10 +163,16 @@ def official(data: DataSet, *, seed: int) -> Split:
         SourceError: If the data set has none, or those who are to be tested are not there.
     """
     if data.kind not in _OFFICIAL:
-        raise SourceError(f"{data.kind} has no official division", where=str(data.root), todo="Take k-fold or LOSO")
+        own = data.kind == "simulated"
+        raise SourceError(
+            f"{data.kind} has no official division"
+            + (": its own parts are train, validation, calibration and test" if own else ""),
+            where=str(data.root),
+            todo='Set split.kind = "parts"' if own else _OTHERWISE,
+        )
     test, lacking = _OFFICIAL[data.kind](data)
     if not test:
-        raise SourceError(lacking, where=str(data.root), todo="Take k-fold or LOSO")
+        raise SourceError(lacking, where=str(data.root), todo=_OTHERWISE)
     unlabelled = {s.subject for s in data.sittings if s.part == "test"}
     others = [s for s in data.subjects if s not in test and s not in unlabelled]
     return with_inner(f"{data.kind}-official", others, test, seed)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.data.base import UNLABELLED, WindowSet
-from models.data.cache import LOADER_VERSION
+from models.data.cache import loader_version
 from models.data.catalogue import open_data
 from models.data.draws import draw_windows
 from models.data.protocols import windows_of_sitting
@@ -163,7 +163,7 @@ def key_of(cutting: Cutting, data: DataSet) -> str:
             except FileNotFoundError:
                 files.append(f"{path}|missing")
     content = {
-        "versions": [WINDOWS_VERSION, LOADER_VERSION],
+        "versions": [WINDOWS_VERSION, loader_version(str(cutting.data.kind))],
         "data": cutting.data.model_dump(mode="json", exclude={"cache"}),
         "inputs": [item.model_dump(mode="json") for item in cutting.inputs],
         "numbers": sorted(cutting.numbers.items()),

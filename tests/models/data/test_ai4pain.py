@@ -9,9 +9,11 @@ import pytest
 
 from models.data.ai4pain import PARTS, TEST, TRAIN, VALIDATION, may_be_joined, seam_share
 from models.data.catalogue import open_data
+from models.data.protocols import windows_of
 from models.data.recorded import DataSet, Sitting
 from models.data.settings import DataSettings
 from models.data.survey import Survey, survey
+from monitor.bundle import default_input
 from monitor.errors import SourceError
 from tests.helpers.pain_data import ai4pain_2025_columns, ai4pain_2026_columns, wave, write_ai4pain
 
@@ -94,6 +96,34 @@ def test_labels_of_2025(year_2025: Path, tmp_path: Path, rest: str) -> None:
     expected = {"Baseline": 0, "LOW": 1, "HIGH": 2, "REST": of_rest}
     assert [trial.label for trial in sitting.trials] == [expected[t.name.split("_")[1]] for t in sitting.trials]
     assert [trial.name for trial in sitting.trials if trial.calibration] == ["7_Baseline_1"]
+
+
+@pytest.mark.parametrize(("rest", "baseline", "rests"), [("no-pain", 6, 6), ("unlabelled", 6, 0)])
+def test_no_pain_of_the_papers_of_2025_is_of_the_baseline_and_of_rests(
+    year_2025: Path, tmp_path: Path, rest: str, baseline: int, rests: int
+) -> None:
+    data = opened(year_2025, tmp_path, 2025, modalities=("EDA",), rest=rest)
+    drawn = []
+    for seed in (1, 2):
+        traced = windows_of(data.without(["3"]), "paper", [default_input("EDA", rate_hz=10, samples=99)], seed=seed)
+        own = traced.take((traced.windows.subjects == "7") & (traced.windows.labels == 0))
+        assert own.windows.groups.tolist() == ["baseline"] * baseline + ["rest"] * rests
+        # Back from the baseline's end, one after the other, and none reaches into another column.
+        assert own.stop_s[:baseline] == pytest.approx(59.5 - 9.9 * np.arange(baseline)[::-1])
+        assert own.start_s[:baseline] == pytest.approx(own.stop_s[:baseline] - 9.9)
+        assert own.stop_s[baseline:] == pytest.approx(np.full(rests, 39.34))
+        assert np.bincount(traced.windows.labels[traced.windows.subjects == "7"]).tolist() == [baseline + rests] * 3
+        drawn.append(own.recordings[baseline:].tolist())
+    assert (drawn[0] != drawn[1]) == (rests > 0), "the seed draws the rests"
+
+
+def test_a_baseline_too_short_for_six_cuts_is_made_up_for_by_rests(tmp_path: Path) -> None:
+    for subject in ("1", "2"):
+        columns = {**ai4pain_2025_columns(subject), f"{subject}_Baseline_1": 5918}
+        write_ai4pain(tmp_path, "train", subject, columns, signals=("Eda",))
+    data = opened(tmp_path, tmp_path / "cache", 2025, modalities=("EDA",))
+    groups = windows_of(data, "paper", [default_input("EDA", rate_hz=10, samples=99)]).windows.of(["1"]).groups.tolist()
+    assert {name: groups.count(name) for name in set(groups)} == {"baseline": 5, "rest": 7, "low": 12, "high": 12}
 
 
 def test_test_columns_have_no_label_whatever_they_are_called(year_2025: Path, tmp_path: Path) -> None:

@@ -105,6 +105,15 @@ def test_modalities_and_units_are_the_configurations(part_a: Path, tmp_path: Pat
         opened(part_a, tmp_path, modalities=("BVP",))
 
 
+def test_score_files_beside_the_samples_are_passed_over(tmp_path: Path) -> None:
+    write_biovid(tmp_path, ("071309_w_21",), per_class=1)
+    for path in list((tmp_path / "biosignals_raw" / "071309_w_21").iterdir()):
+        path.with_name(path.name.replace("_bio.csv", "_bio_sc.csv")).write_text("whatever\n")
+    data = opened(tmp_path, tmp_path / "cache")
+    assert "stray" not in codes(data)
+    assert [len(sitting.trials) for sitting in data] == [5]
+
+
 def test_what_is_often_left_out_stays_in_and_is_said(part_a: Path, tmp_path: Path) -> None:
     data = opened(part_a, tmp_path)
     assert OFTEN_LEFT_OUT in data.subjects

@@ -88,6 +88,21 @@ def test_a_stimulus_that_changes_or_ends_early_is_left_out(tmp_path: Path) -> No
     assert "2 of 6 stimuli do not hold one temperature" in said(data, "stimulus")[0]
     assert "4 temperatures instead of 5" in said(data, "temperatures")[0]
     assert {t.label for t in sitting.trials if t.onset_s is not None} == {None}, "a rank of four is no rank of five"
+    heat = [(t.start_s, t.seconds) for t in sitting.trials if t.group == "other heat"]
+    assert heat == [pytest.approx((20.0, 10.0)), pytest.approx((100.0, 4.0))], "a stream must not take it for rest"
+    assert sitting.facts["first_stimulus_s"] == pytest.approx(20.0)
+
+
+def test_heat_beyond_its_ten_seconds_and_before_the_first_onset_is_no_rest(tmp_path: Path) -> None:
+    heater = pmed_heater(5, pause_s=6.0)
+    heater[: 2 * 250] = 40.0
+    heater[30 * 250 : 31 * 250] = 38.0  # a ramp
+    heater[46 * 250 : 50 * 250] = 38.0  # no ramp
+    write_pmed(tmp_path, heater=heater)
+    (sitting,) = opened(tmp_path, tmp_path / "cache", modalities=("EDA",))
+    heat = [(t.start_s, t.seconds, t.label) for t in sitting.trials if t.group == "other heat"]
+    assert heat == [pytest.approx((0.0, 2.0, None)), pytest.approx((48.0, 2.0, None))]
+    assert len([t for t in sitting.trials if t.onset_s is not None]) == 5
 
 
 def test_gaps_keep_their_times(tmp_path: Path) -> None:

@@ -95,11 +95,22 @@ def test_ai4pain_is_tested_on_its_validation_and_its_test_subjects_are_nowhere()
 
 
 @pytest.mark.parametrize(
-    ("kind", "parts"), [("pmed", {"a": "", "b": ""}), ("biovid-a", {"a": ""}), ("ai4pain-2025", {"1": "train"})]
+    ("kind", "part", "what", "todo"),
+    [
+        ("biovid-a", "", "none of the 26 subjects of the official hold-out is there", '"hold-out"'),
+        ("ai4pain-2025", "train", "the folder validation is not there", '"hold-out"'),
+        ("simulated", "train", "its own parts are train, validation", 'Set split.kind = "parts"'),
+        *(
+            (kind, "", f"{kind} has no official division", '"loso"')
+            for kind in ("pmed", "pmcd", "e4", "xdf", "sessions")
+        ),
+    ],
 )
-def test_where_there_is_no_official_division_it_is_said(kind: str, parts: dict[str, str]) -> None:
-    with pytest.raises(SourceError, match=r"no official division|is not there|none of the 26"):
-        official(_data(kind, parts), seed=0)
+def test_where_there_is_no_official_division_it_is_said(kind: str, part: str, what: str, todo: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        official(_data(kind, dict.fromkeys("abcd", part)), seed=0)
+    assert what in caught.value.what
+    assert todo in caught.value.todo
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
