@@ -26,9 +26,9 @@ from models.data.base import IntArray, WindowSet
 from models.data.guards import Learnt, Parts
 from models.training import baseline
 from models.training.recipe import Fitted, Recipe, Task, Told
+from monitor.beats import beats_a_minute
 from monitor.bundle import InputSpec
 from monitor.errors import ConfigError, Problem
-from monitor.quality import beats_a_minute
 from monitor.scoring.comparators import ScrCounter
 from monitor.scoring.pleth import beat_interval_s, middle_rank, pulse_size, spi
 
