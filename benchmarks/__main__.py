@@ -27,6 +27,7 @@ class Name(StrEnum):
     IMAGES = "images"
     LATENCY = "latency"
     SCREEN = "screen"
+    MEMORY = "memory"
     SCREENSHOTS = "screenshots"
 
 
@@ -40,6 +41,9 @@ def main(
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="A few rounds, to see that it works.")] = False,
+    subjects: Annotated[
+        int, typer.Option(help="Of memory: made-up subjects of BioVid A's form; all of it has 87.", min=5, max=87)
+    ] = 8,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where screenshots are written.", file_okay=False)
     ] = Path("docs/screenshots"),
@@ -50,8 +54,8 @@ def main(
     preprocessing: one bed's signal path against neurokit2 and scipy. inference: every architecture in ONNX Runtime
     against torch. images: the six images of a biosignal, beside matplotlib and PyWavelets. latency: from a sample
     pushed over LSL to its score, with the engine's CPU time and memory. screen: the dashboard's pictures a second and
-    CPU time. screenshots: no measurement; writes the documentation's pictures of the dashboard, and only where it is
-    named.
+    CPU time. memory: the most that `models train` takes to read and cut a data set of BioVid A's form. screenshots: no
+    measurement; writes the documentation's pictures of the dashboard, and only where it is named.
 
     Contenders take turns, ratios are formed round by round, and medians are given with their quartiles. A peer that is
     not installed is skipped with the reason. Exit code 0 whatever the figures are. A whole run takes about six
@@ -67,14 +71,14 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 140)
     results = []
     for name in names or _MEASURED:
-        results.append(_benchmark(name, out)(quick=quick))
+        results.append(_benchmark(name, out, subjects)(quick=quick))
         if not as_json:
             show(console, results[-1])
     if as_json:
         print(json.dumps(to_json(results, quick=quick), indent=2, allow_nan=False))
 
 
-def _benchmark(name: Name, out: Path) -> Callable[..., Result]:
+def _benchmark(name: Name, out: Path, subjects: int) -> Callable[..., Result]:
     if name is Name.PREPROCESSING:
         from benchmarks.preprocessing import run
     elif name is Name.INFERENCE:
@@ -85,6 +89,10 @@ def _benchmark(name: Name, out: Path) -> Callable[..., Result]:
         from benchmarks.latency import run
     elif name is Name.SCREEN:
         from benchmarks.screen import run
+    elif name is Name.MEMORY:
+        from benchmarks import data_memory
+
+        return partial(data_memory.run, subjects=subjects)
     else:
         from benchmarks import screenshots
 
