@@ -14,13 +14,13 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from monitor.actions import checked
 from monitor.clock import Clock
 from monitor.config import BedSettings
 from monitor.engine.faults import REBUILT, ended, failure, restated
+from monitor.engine.journal import Journal, SessionStart
 from monitor.errors import EngineError
 from monitor.sessions.rows import Input, StreamOpened, Tick, plain
 from monitor.types import (
@@ -75,36 +75,6 @@ class BedPipeline(Protocol):
 
 PipelineFactory: TypeAlias = Callable[[BedSettings, uuid.UUID], BedPipeline]
 """Makes the pipeline of a bed for one session."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStart:
-    """All that a session says of itself at its beginning."""
-
-    bed: BedSettings
-    session: uuid.UUID
-    at: float
-    """Stream clock."""
-    utc: float
-    """UTC at that moment."""
-    continues: uuid.UUID | None = None
-    """The session that this one takes up after a failure."""
-
-
-class Journal(Protocol):
-    """Keeps what the beds do; never waits and never raises."""
-
-    def begin(self, start: SessionStart) -> None:
-        """A session begins; the one before it on this bed has been ended."""
-        ...
-
-    def log(self, bed: str, step: Input | None, events: Sequence[Event]) -> None:
-        """One step and its events; without a step, events that did not come out of the pipeline."""
-        ...
-
-    def end(self, bed: str) -> None:
-        """The bed's session ends."""
-        ...
 
 
 class BedCrashError(Exception):

@@ -17,7 +17,7 @@ from monitor.bundle import BundleSpec
 from monitor.clock import Clock
 from monitor.config import BedSettings
 from monitor.engine.attention_frames import attention_frame
-from monitor.engine.beds import Journal, SessionStart
+from monitor.engine.journal import SessionStart
 from monitor.engine.screens import Screens
 from monitor.engine.snapshot import BedSnapshot
 from monitor.frames import LINK_VERSION, AttentionFrame, History, StateFrame, WaveBlock
@@ -44,32 +44,6 @@ class Sender(Protocol):
     def send_attention(self, frame: AttentionFrame) -> None: ...  # noqa: D102
     def attention_wanted(self) -> frozenset[str]: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
-
-
-class Journals:
-    """Several journals in one: each is told every step, in order.
-
-    Args:
-        journals: Whom to tell.
-    """
-
-    def __init__(self, *journals: Journal) -> None:
-        self._journals = journals
-
-    def begin(self, start: SessionStart) -> None:
-        """See `Journal`."""
-        for journal in self._journals:
-            journal.begin(start)
-
-    def log(self, bed: str, step: Input | None, events: Sequence[Event]) -> None:
-        """See `Journal`."""
-        for journal in self._journals:
-            journal.log(bed, step, events)
-
-    def end(self, bed: str) -> None:
-        """See `Journal`."""
-        for journal in self._journals:
-            journal.end(bed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

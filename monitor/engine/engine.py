@@ -32,9 +32,10 @@ from monitor.alarm import SELF_CHECK_MISSED, STORE_FULL
 from monitor.clock import Clock, SystemClock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import Bed, BedCrashError
-from monitor.engine.broadcast import Broadcast, Journals
+from monitor.engine.broadcast import Broadcast
 from monitor.engine.faults import REBUILT, STUCK, failure, restated
 from monitor.engine.intake import Intake, Item, Request, SourceThread
+from monitor.engine.journal import Journals
 from monitor.engine.notify import READY, notify
 from monitor.engine.recorder import Recorder
 from monitor.engine.resume import read_note

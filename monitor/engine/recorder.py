@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from monitor.alarm import MODEL_FAULT
-from monitor.engine.beds import SessionStart
+from monitor.engine.journal import SessionStart
 from monitor.engine.resume import ResumeNote, remove_note, touch_note, write_note
 from monitor.errors import MonitorError
 from monitor.sessions.rows import Input, StreamOpened, Tick

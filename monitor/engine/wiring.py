@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from monitor.bundle import Bundle, BundleSpec, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
-from monitor.engine.beds import BedPipeline, PipelineFactory, SessionStart
+from monitor.engine.beds import BedPipeline, PipelineFactory
+from monitor.engine.journal import SessionStart
 from monitor.engine.load import measure, outlasts, overloads
 from monitor.engine.recorder import Writer, WriterFactory
 from monitor.errors import ConfigError

@@ -18,8 +18,9 @@ import monitor.engine.engine
 from monitor.alarm import MODEL_FAULT
 from monitor.clock import ManualClock, SystemClock
 from monitor.config import BedSettings, EngineSettings, MetricsSettings, Settings
-from monitor.engine.beds import CRASH_LIMIT, Bed, BedCrashError, BedPipeline, SessionStart
+from monitor.engine.beds import CRASH_LIMIT, Bed, BedCrashError, BedPipeline
 from monitor.engine.engine import EXIT_CRASHED, Engine
+from monitor.engine.journal import SessionStart
 from monitor.engine.recorder import Recorder, Writer
 from monitor.engine.resume import ResumeNote, read_note, remove_note, write_note
 from monitor.engine.watchdog import Heartbeat, Watchdog
