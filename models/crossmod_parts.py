@@ -244,14 +244,12 @@ class SignalEncoder(nn.Module):
     constantly 1 and the maps of Figs. 5-7 could not exist. Table 3 wants S time steps, so the same FC1-3 are applied
     to every time step and the tokens passed on are (S, 128). See `Layout` for the other readings.
 
-    Each part is first trained alone with a temporary head (`stage_features`), as the paper does.
+    Each part is first trained alone with a temporary head (`models/crossmod_unimodal.py`), as the paper does.
 
     Args:
         layout: Reading of the paper.
         dropout: In all parts.
     """
-
-    STAGES: Final = ("fcn", "alstm", "block")
 
     def __init__(self, *, layout: Layout = TABLES, dropout: float) -> None:
         super().__init__()
@@ -278,24 +276,6 @@ class SignalEncoder(nn.Module):
             features, tokens = features.mean(dim=1, keepdim=True), tokens[:, -1:]
         fused, maps = self.block(features, tokens, with_weights=with_weights)
         return fused, maps, weights
-
-    def stage_features(self, signal: Tensor, stage: str) -> Tensor:
-        """(B, 1, S) -> (B, 128): what a temporary head sees while `stage` is trained and the stages before it rest.
-
-        Args:
-            signal: (B, 1, S).
-            stage: `fcn` (g of Eq. 5), `alstm` ([c; h_S] of Eq. 10) or `block` (mean over time, then FC1-3).
-
-        Raises:
-            ValueError: If there is no such stage.
-        """
-        if stage == "fcn":
-            return self.fcn(signal).mean(dim=1)
-        if stage == "alstm":
-            return self.alstm(signal)[0][:, -1]
-        if stage == "block":
-            return self.block.features(self.fuse(signal)[0].mean(dim=1))
-        raise ValueError(f"no stage {stage!r}; there are {', '.join(self.STAGES)}")
 
     def flops(self, samples: int, *, dense: int | None = None) -> int:
         """Operations for one window, at 2 per multiply-accumulate.

@@ -1,59 +1,32 @@
-"""Labelled windows of simulated patients: signals through the real pipeline, labels from the known stimulus.
+"""Whole sittings of simulated subjects, fed to a pipeline as devices would: a trained model is followed through them.
 
 Each subject has its own devices (rates drawn from those in use), its own length of calibration, and a session of
-rest, trains of phasic pain, tonic pain and confounders. Every window that the monitor would have scored is kept, and
-nothing else: what fails the quality gate never reaches training either.
-
-Label rule. The body follows a stimulus by 1-3 s, and by 2-5 s in pulse amplitude, so the first seconds of pain cannot
-be told from rest by anybody, and those after it are not rest yet. A window counts as painful if the stimulus has been
-on for `ANSWER_S` at its end and is on or ended less than `AFTER_S` ago; as no pain if nothing painful happened in the
-last `RECOVERY_S`. Windows in between have no label: they are never trained on, but count in figures of the live stream.
-Non-responders are labelled like everybody, so some labels cannot be learnt, as in any cohort of people.
+rest, trains of phasic pain, tonic pain and confounders. Nothing is learnt from these people: windows to train on are
+those of the cohort (`models.data.simulated_cohort`), which shares the classes and the moments below.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.data.base import UNLABELLED, IntArray, WindowSet, join
-from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, InputSpec, TrainingSpec, WeightsSpec, default_input
-from monitor.calibration import input_key
-from monitor.config import BedSettings
+from monitor.bundle import InputSpec
 from monitor.pipeline import Pipeline
-from monitor.scoring.scorer import RawScore
 from monitor.sources.physiology_population import load_population
 from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_chunks, patient_seed
-from monitor.types import (
-    MODALITY_UNITS,
-    CalibrationEvent,
-    Chunk,
-    Event,
-    Float32Array,
-    Provenance,
-    Score,
-    StreamInfo,
-    snap,
-)
+from monitor.types import MODALITY_UNITS, Chunk, Event, Provenance, StreamInfo, snap
 
 CLASSES: Final = ("none", "moderate", "severe")
 NONE, MODERATE, SEVERE = range(3)
 
-ANSWER_S: Final = 3.0
-AFTER_S: Final = 2.0
-RECOVERY_S: Final = 15.0
 READ_S: Final = 2.0
 """The stimulus that a window of the live stream is compared with is read this long before the window's end."""
 CONFOUNDED_S: Final = 12.0
 """A window that ends within this time after a confounder's onset may show it."""
-EARLY_S: Final = 25.0
-"""Electrodermal answers to tonic pain have faded after about this time."""
 
 RATES_HZ: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {name: load_population().devices.rates_hz()[name] for name in ("ECG", "EDA", "BVP", "EMG")}
@@ -63,7 +36,6 @@ RATES_HZ: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
 _UNCALIBRATED_SHARE: Final = 0.15
 _NEVER_S: Final = 300.0  # longest calibration that a bed allows; ours are kept too short to complete it
 _UNCALIBRATED_SESSION_S: Final = 290.0
-_BED: Final = "training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +56,7 @@ def draw_sitting(
 
     Rest for calibration (20-120 s), then two trains of phasic pain, one moderate and one severe spell of tonic pain
     (30-120 s) in random order with rests between them, and confounders throughout. Where no modality is in arbitrary
-    units, one subject in seven is never calibrated, so that population statistics are learnt too.
+    units, one subject in seven is never calibrated.
 
     Args:
         part: train, test or demo, as of `SyntheticPatient`.
@@ -156,7 +128,7 @@ def _draw_pain(rng: np.random.Generator, t: float) -> tuple[list[PainEpisode], f
 
 
 def _draw_confounders(rng: np.random.Generator, start: float, end: float) -> list[Confounder]:
-    """Something that is not pain each 15-60 s: strong enough, and often enough, to be learnt as such."""
+    """Something that is not pain, with pauses of 15-60 s."""
     confounders = []
     t = start - 10.0
     while t < end:
@@ -172,61 +144,6 @@ def _draw_confounders(rng: np.random.Generator, start: float, end: float) -> lis
         )
         t = confounders[-1].end_s + float(rng.uniform(15.0, 60.0))
     return confounders
-
-
-def label_windows(t_end: NDArray[np.float64], episodes: Sequence[PainEpisode]) -> IntArray:
-    """Apply the label rule of this module.
-
-    Args:
-        t_end: (n,) ends of windows in seconds.
-        episodes: All painful stimuli; where two count for one window, the stronger does.
-
-    Returns:
-        (n,) class numbers, or `UNLABELLED`.
-    """
-    recent = np.zeros(len(t_end), dtype=np.bool_)
-    level = np.zeros(len(t_end))
-    for episode in episodes:
-        recent |= (t_end >= episode.onset_s) & (t_end < episode.end_s + RECOVERY_S)
-        counts = (t_end >= episode.onset_s + ANSWER_S) & (t_end < episode.end_s + AFTER_S)
-        level[counts] = np.maximum(level[counts], episode.level)
-    painful = np.where(level < 0.75, MODERATE, SEVERE)
-    return np.where(level > 0.0, painful, np.where(recent, UNLABELLED, NONE)).astype(np.int64)
-
-
-class Recorder:
-    """A runner that keeps what it is asked to score, and says nothing of it."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Float32Array]] = []
-
-    def score(self, bundle: str, inputs: Mapping[str, Float32Array]) -> RawScore:  # noqa: ARG002
-        """Keep the inputs; all classes are equally likely."""
-        self.seen.append(dict(inputs))
-        return RawScore(logits=np.zeros(len(CLASSES), np.float32), features=np.zeros(1, np.float32))
-
-    def explain(self, bundle: str, inputs: Mapping[str, Float32Array]) -> dict[str, Float32Array]:  # noqa: ARG002
-        """No maps."""
-        return {}
-
-
-def unscored_spec(name: str, inputs: Sequence[InputSpec]) -> BundleSpec:
-    """Specification of a bundle that is yet to be trained: all that the pipeline needs to cut its windows."""
-    return BundleSpec(
-        name=name,
-        version="0.0.0",
-        architecture="none",
-        target="pain",
-        inputs=tuple(inputs),
-        classes=tuple(ClassSpec(name=c, level=i / (len(CLASSES) - 1)) for i, c in enumerate(CLASSES)),
-        calibration=CalibrationSpec(prior=(1.0 / len(CLASSES),) * len(CLASSES)),
-        training=TrainingSpec(data="none", protocol="none"),
-        weights=WeightsSpec(backbone="random", head="random", alarm_eligible=False),
-        parameters=0,
-        flops=0,
-        card="",
-        intended_use="cutting windows",
-    )
 
 
 def play(sitting: Sitting, pipeline: Pipeline, modalities: Sequence[str]) -> Iterator[Event]:
@@ -256,137 +173,3 @@ def play(sitting: Sitting, pipeline: Pipeline, modalities: Sequence[str]) -> Ite
                 arrival=float(snap(piece.due_s)),
             )
         )
-
-
-def cut_sitting(sitting: Sitting, inputs: Sequence[InputSpec]) -> WindowSet:
-    """Every window of a sitting that the monitor would have scored.
-
-    Args:
-        sitting: The subject.
-        inputs: What the model reads.
-    """
-    spec, recorder = unscored_spec("training", inputs), Recorder()
-    bed = BedSettings(name=_BED, bundles=(spec.name,), calibration_s=sitting.calibration_s)
-    pipeline = Pipeline(bed=bed, bundles=[spec], runner=recorder, session=uuid.UUID(int=sitting.patient.seed))
-    events = list(play(sitting, pipeline, [item.modality for item in inputs]))
-    scores = [event for event in events if isinstance(event, Score) and not event.absent]
-
-    t_end = np.array([score.t_end for score in scores], dtype=np.float64)
-    patient = sitting.patient
-    episodes = patient.episodes_until(sitting.seconds)
-    confounders = patient.confounders_until(sitting.seconds)
-    onsets = np.array([-np.inf, *(episode.onset_s for episode in episodes)])
-    confounded = np.zeros(len(t_end), dtype=np.bool_)
-    for other in confounders:
-        confounded |= (t_end >= other.onset_s) & (t_end < other.end_s + CONFOUNDED_S)
-    shape = {item.name: (len(scores), 1, item.samples) for item in inputs}
-    return WindowSet(
-        inputs={
-            name: np.array([seen[name] for seen in recorder.seen], dtype=np.float32).reshape(shape[name])
-            for name in shape
-        },
-        labels=label_windows(t_end, episodes),
-        subjects=np.full(len(scores), patient.subject),
-        t_end=t_end,
-        level=patient.level_at(t_end - READ_S),
-        since_onset_s=t_end - onsets[np.searchsorted(onsets, t_end, side="right") - 1],
-        confounded=confounded,
-        calibrated=np.array([score.calibration != "population" for score in scores], dtype=np.bool_),
-    )
-
-
-def population_inputs(
-    modalities: Sequence[str], *, part: str, numbers: Sequence[int], rate_hz: float = 25.0, samples: int = 138
-) -> tuple[InputSpec, ...]:
-    """The monitor's default inputs, with the median baseline of some subjects at rest as their fallback.
-
-    Modalities in arbitrary units have no fallback.
-
-    Args:
-        modalities: Signals, in the order of the inputs.
-        part: train or test.
-        numbers: Which subjects.
-        rate_hz: Rate of the input grid.
-        samples: Points of a window.
-
-    Raises:
-        ValueError: If no subject could be calibrated.
-    """
-    plain = tuple(default_input(modality, rate_hz=rate_hz, samples=samples) for modality in modalities)
-    found: dict[str, list[tuple[float, float, float]]] = {input_key(item): [] for item in plain}
-    for number in numbers:
-        drawn = draw_sitting(part, number, modalities, least_hz=least_rates(plain))
-        sitting = Sitting(
-            patient=SyntheticPatient(
-                part=part, number=number, episodes=(), confounders=(), rates_hz=dict(drawn.patient.rates_hz)
-            ),
-            calibration_s=60.0,
-            seconds=75.0,
-        )
-        spec = unscored_spec("training", plain)
-        bed = BedSettings(name=_BED, bundles=(spec.name,), calibration_s=sitting.calibration_s)
-        pipeline = Pipeline(bed=bed, bundles=[spec], runner=Recorder(), session=uuid.UUID(int=number))
-        baseline: Mapping[str, tuple[float, float, float]] = {}
-        for event in play(sitting, pipeline, modalities):
-            if isinstance(event, CalibrationEvent):
-                baseline = event.baseline
-        for key, values in baseline.items():
-            found[key].append(values)
-    result = []
-    for modality, item in zip(modalities, plain, strict=True):
-        values = found[input_key(item)]
-        if not values:
-            raise ValueError(f"no subject's {modality} could be calibrated")
-        if item.unit == "a.u.":
-            result.append(item)
-            continue
-        center, spread, _ = np.median(np.array(values), axis=0)
-        fallback = {"center": float(f"{center:.4g}"), "spread": float(f"{spread:.4g}")}
-        result.append(default_input(modality, rate_hz=rate_hz, samples=samples, fallback=fallback))  # type: ignore[arg-type]
-    return tuple(result)
-
-
-def choose_windows(windows: WindowSet, per_class: Sequence[int], rng: np.random.Generator) -> WindowSet:
-    """Draw some labelled windows of one subject.
-
-    Of the painful ones, half are early in an episode where there are enough of them, since tonic pain has many late
-    windows that are alike; of the others, a third show a confounder.
-
-    Args:
-        windows: Of one subject.
-        per_class: How many of each class, at most.
-        rng: Draws.
-    """
-    chosen: list[int] = []
-    for label, count in enumerate(per_class):
-        members = np.flatnonzero(windows.labels == label)
-        if label == NONE:
-            preferred, share = windows.confounded[members], 1 / 3
-        else:
-            preferred, share = windows.since_onset_s[members] < EARLY_S, 1 / 2
-        first = rng.permutation(members[preferred])
-        rest = rng.permutation(members[~preferred])
-        wanted = min(len(first), max(round(share * count), count - len(rest)))
-        chosen += [*first[:wanted], *rest[: count - wanted]]
-    return windows.take(np.sort(np.array(chosen, dtype=np.int64)))
-
-
-def cohort(
-    inputs: Sequence[InputSpec], *, part: str, numbers: Sequence[int], per_class: Sequence[int], seed: int
-) -> WindowSet:
-    """Labelled windows of several subjects.
-
-    Args:
-        inputs: What the model reads.
-        part: train or test; the parts' seeds are disjoint.
-        numbers: Which subjects.
-        per_class: Windows of each class a subject, at most.
-        seed: Of the draw.
-    """
-    modalities = [item.modality for item in inputs]
-    parts = []
-    for number in numbers:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, number])))
-        sitting = draw_sitting(part, number, modalities, least_hz=least_rates(inputs))
-        parts.append(choose_windows(cut_sitting(sitting, inputs), per_class, rng))
-    return join(parts)

@@ -24,9 +24,10 @@ from models.data.ai4pain import may_be_joined
 from models.data.base import UNLABELLED, BoolArray, IntArray, WindowSet
 from models.data.guards import without_overlap
 from models.data.recorded import FloatArray, Oddity, Sitting, Trial
-from models.data.simulated import CONFOUNDED_S, READ_S, Recorder, unscored_spec
+from models.data.simulated import CONFOUNDED_S, READ_S
 from models.data.simulated_session import CONFOUNDERS
 from models.data.traced import NO_STATISTIC, Span, Statistic, TracedSet
+from models.data.unscored import Recorder, unscored_spec
 from monitor.bundle import InputSpec
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings

@@ -1,1 +1,1 @@
-"""A plain trainer in torch, and what it trains: the bundles that ship with the monitor."""
+"""Runs of training by a configuration (`python -m models train`), and the two bundles that are no pain models."""

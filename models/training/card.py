@@ -1,4 +1,4 @@
-"""The model card of a shipped bundle: every figure in it is the one in model.json."""
+"""The model card of a bundle of the simulated cohort: every figure in it is the one in model.json."""
 
 from __future__ import annotations
 
@@ -119,13 +119,7 @@ def describes(architecture: str) -> bool:
     return architecture in _ABOUT
 
 
-SITTINGS: Final = (
-    "`monitor/sources/synthetic*.py`: simulated subjects whose answers to pain follow published directions and "
-    "latencies, 15 % of them weak or absent; trains of phasic pain, tonic pain of 30-120 s, and movement, effort and "
-    "startle, which are not pain. Sampling rates and the length of calibration are drawn for each subject. Protocol: "
-    "live stream (windows cut, gated and scaled by the same `Pipeline` that runs live)."
-)
-COHORT: Final = (
+_COHORT: Final = (
     'The simulated cohort (`kind = "simulated"`): subjects whose answers to pain follow published directions and '
     "latencies, some of them weak or absent; phasic and tonic pain; movement, effort and startle, which are not pain; "
     "sensors that fail. Sampling rates are drawn for each subject. Protocol: `{protocol}`; live windows are cut, gated "
@@ -133,9 +127,7 @@ COHORT: Final = (
 )
 
 
-def write_card(
-    *, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int], data: str = SITTINGS
-) -> str:
+def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mapping[str, int]) -> str:
     """Markdown text of the card.
 
     Args:
@@ -143,7 +135,6 @@ def write_card(
         spec: With `training.metrics` and `calibration`.
         model: Trained.
         windows: Windows by part (train, validation, calibration, test).
-        data: Which simulated people, and how windows were cut.
     """
     figures, calibration = spec.training.metrics, spec.calibration
     about = _ABOUT[model.architecture]
@@ -198,7 +189,7 @@ Attention maps:
 
 ## Data
 
-{_wrapped(data.format(protocol=spec.training.protocol))}
+{_wrapped(_COHORT.format(protocol=spec.training.protocol))}
 
 {_wrapped(f"Labels from the known stimulus: {figures['rule']}.")}
 

@@ -27,17 +27,6 @@ KINDS: Final = (
 )
 
 
-def drawn_inputs(signals: Sequence[InputSpec], images: Sequence[RenderSpec]) -> tuple[InputSpec, ...]:
-    """One input for every image of every signal, such as `eda_waveform`; the signals themselves where no image is."""
-    if not images:
-        return tuple(signals)
-    return tuple(
-        item.model_copy(update={"name": f"{item.name}_{image.kind}", "render": image})
-        for item in signals
-        for image in images
-    )
-
-
 def usual_images(architecture: str, signal: InputSpec) -> tuple[RenderSpec, ...]:
     """What an architecture reads of a signal where nobody says.
 

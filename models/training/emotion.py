@@ -20,11 +20,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from models.data.simulated_regions import RegionWindows, cut_regions, every_window, regions_input
+from models.evaluation.calibration import fit_temperature, softmax
 from models.se_cnn import L2, SECNN
-from models.training.crossmod import Signals
 from models.training.end_to_end import train_end_to_end
 from models.training.loop import FitSettings, predict
-from models.training.metrics import calibration_error, fit_temperature, softmax, standing
+from models.training.metrics import calibration_error, standing
+from models.training.network import Signals
 from models.training.result import spread, write_result
 from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, TrainingSpec, WeightsSpec
 from monitor.sources.synthetic_regions import EMOTIONS

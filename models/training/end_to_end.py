@@ -12,12 +12,12 @@ from torch import Tensor
 from models.base import PainModel
 from models.data.guards import Parts
 from models.training.augment import ImageAugmentation, SignalAugmentation
-from models.training.crossmod import Signals
 from models.training.drawing import Drawing, images_of
 from models.training.loop import Augment, Examples, FitResult, FitSettings, OnEpoch, class_weights, fit
 from models.training.network import (
     Network,
     Read,
+    Signals,
     fresh_model,
     learning_windows,
     learnt_of,

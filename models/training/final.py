@@ -31,11 +31,11 @@ from models.evaluation.predictions import Predictions, read_predictions
 from models.evaluation.streaming import without_distance
 from models.training.baseline import features, fit_baseline
 from models.training.bundle_card import write_bundle_card
-from models.training.card import COHORT, describes, write_card
+from models.training.card import describes, write_card
 from models.training.drawing import Drawing
 from models.training.folds import Job, found
 from models.training.live import TorchRunner, calibrated_sittings, follow, live_figures
-from models.training.metrics import CALM_AT_REST, classification, fit_for_alarms, standing
+from models.training.metrics import CALM_AT_REST, calibration_error, classification, fit_for_alarms, standing
 from models.training.result import spread, write_result
 from models.training.run import Plan
 from models.training.windows import open_windows
@@ -168,7 +168,7 @@ def write_parts(plan: Plan, chosen: _Chosen) -> Path:
     sizes = {part: sum(chosen.content["windows"][part].values()) for part in _PARTS}
     title = plan.settings.bundle.title or f"{chosen.method} on {' and '.join(plan.settings.task.inputs)}"
     if live_classes and describes(model.architecture):
-        card = write_card(title=title, spec=spec, model=model, windows=sizes, data=COHORT)
+        card = write_card(title=title, spec=spec, model=model, windows=sizes)
     else:
         card = write_bundle_card(title=title, method=chosen.method, spec=spec, model=model, windows=sizes, split=split)
     parts = plan.settings.folder / "export"
@@ -264,14 +264,7 @@ def _judged(told: Predictions) -> dict[str, float | str]:
         of = classification(own.probabilities, own.labels, own.classes)
         keys = ("balanced_accuracy", f"auc_{told.classes[0]}_{told.classes[-1]}")
         figures |= {f"responders.{key}": of[key] for key in keys}
-    ece = _ece(told)
-    return figures | {"ece": ece}
-
-
-def _ece(told: Predictions) -> float:
-    from models.training.metrics import calibration_error
-
-    return round(calibration_error(told.probabilities, told.labels)[0], 4)
+    return figures | {"ece": round(calibration_error(told.probabilities, told.labels)[0], 4)}
 
 
 def _baseline(plan: Plan, chosen: _Chosen, traced: TracedSet) -> tuple[Predictions, str]:

@@ -1,4 +1,4 @@
-"""Figures of a classifier: what it gets right, how far its probabilities can be believed, and its temperature."""
+"""Figures on the card of a model: what it gets right, how far its probabilities can be believed, and how it stands."""
 
 from __future__ import annotations
 
@@ -10,20 +10,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from models.data.base import IntArray
-from models.evaluation.calibration import fit_temperature, log_loss, softmax
-
-__all__ = [
-    "ALIKE",
-    "CALM_AT_REST",
-    "ECE_BINS",
-    "calibration_error",
-    "classification",
-    "fit_for_alarms",
-    "fit_temperature",
-    "log_loss",
-    "softmax",
-    "standing",
-]
 
 FloatArray = NDArray[np.float64]
 

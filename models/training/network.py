@@ -16,7 +16,6 @@ from models.base import PainModel
 from models.data.base import WindowSet
 from models.data.guards import Learnt, Parts
 from models.registry import create_model
-from models.training.crossmod import Signals
 from models.training.loop import FitResult, class_weights, device_of
 from models.training.recipe import Task, Told
 from monitor.bundle import InputSpec
@@ -24,6 +23,16 @@ from monitor.errors import ConfigError, Problem
 
 Read: TypeAlias = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Makes a model's inputs of a batch of signals by name."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Signals:
+    """Windows of all inputs with their labels."""
+
+    inputs: Mapping[str, Tensor]
+    """(n, 1, S) by input name."""
+    labels: Tensor
+    """(n,)."""
 
 
 def stage_seed(seed: int, stage: str) -> int:

@@ -18,17 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.base import PainModel
+from models.crossmod_parts import SignalEncoder, TransformerBlock
 from models.crossmod_transformer import CrossModTransformer
 from models.crossmod_unimodal import CrossModALSTM, CrossModFAT, CrossModFCN
 from models.data.guards import Learnt, Parts
 from models.training.augment import SignalAugmentation
-from models.training.crossmod import Passed, Signals, resting_tokens, train_block
-from models.training.loop import Examples, FitResult, OnEpoch, fit, predict
+from models.training.loop import Examples, FitResult, FitSettings, OnEpoch, fit, predict
 from models.training.network import (
     Network,
+    Signals,
     fresh_model,
     learning_windows,
     learnt_of,
@@ -208,11 +209,11 @@ def _train_signal(learning: _Learning, item: InputSpec, *, fuses: bool) -> _Sign
     fat.encoder.fcn, fat.encoder.alstm = models["fcn"].fcn, models["alstm"].alstm
     settings = plan.stage("block", stage_seed(learning.seed, f"{name}.block"))
     tokens = [
-        tuple(resting_tokens(fat.encoder, part, signal, settings.device) for signal in signals)
+        tuple(_resting_tokens(fat.encoder, part, signal, settings.device) for signal in signals)
         for part in ("fcn", "alstm")
     ]
     train, validation = learning.examples(*tokens)
-    history["block"] = train_block(
+    history["block"] = _train_block(
         fat.encoder.block,
         fat.fc4,
         train,
@@ -225,7 +226,7 @@ def _train_signal(learning: _Learning, item: InputSpec, *, fuses: bool) -> _Sign
     models["fat"] = fat
     passed = None
     if fuses:
-        block = Passed(fat.encoder.block)
+        block = _Passed(fat.encoder.block)
         passed = tuple(predict(block, block, part.inputs, device=settings.device) for part in (train, validation))
     return _Signal(models=models, history=history, tokens=passed)
 
@@ -248,7 +249,7 @@ def _train_fusion(learning: _Learning, stages: Mapping[str, _Signal]) -> tuple[P
     history = {f"{name}.{stage}": result for name, s in stages.items() for stage, result in s.history.items()}
     tokens = [signal.tokens for signal in stages.values() if signal.tokens is not None]
     train, validation = learning.examples(*tokens)
-    history["fusion"] = train_block(
+    history["fusion"] = _train_block(
         model.block,
         model.fc4,
         train,
@@ -259,6 +260,63 @@ def _train_fusion(learning: _Learning, stages: Mapping[str, _Signal]) -> tuple[P
         learning.on_epoch,
     )
     return model, history
+
+
+class _Passed(nn.Module):
+    """The tokens that a block passes on: FC1-3 at every time step, as in `SignalEncoder.forward`."""
+
+    def __init__(self, block: TransformerBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Two sequences (B, S, width) -> (B, S, 128)."""
+        return self.block.features(self.block(first, second)[0])
+
+
+def _train_block(
+    block: TransformerBlock,
+    head: nn.Module,
+    train: Examples,
+    validation: Examples,
+    weights: Tensor | None,
+    settings: FitSettings,
+    name: str,
+    on_epoch: OnEpoch | None = None,
+) -> FitResult:
+    """Train a transformer block and a head on two token sequences that rest.
+
+    Args:
+        block: Of one signal, or the one that fuses two.
+        head: 128 -> classes.
+        train: Two sequences (n, S, width).
+        validation: The same of other subjects.
+        weights: Of the classes.
+        settings: How.
+        name: Of the stage.
+        on_epoch: Is told how it goes.
+    """
+    _log.info("%s", name)
+
+    def forward(first: Tensor, second: Tensor) -> Tensor:
+        return head(block.features(block(first, second)[0].mean(dim=1)))
+
+    return fit(
+        forward,
+        nn.ModuleList([block, head]),
+        train=train,
+        validation=validation,
+        settings=settings,
+        weights=weights,
+        stage=name,
+        on_epoch=on_epoch,
+    )
+
+
+def _resting_tokens(encoder: SignalEncoder, part: str, signal: Tensor, device: str = "cpu") -> Tensor:
+    """Tokens (n, S, 128) of a part that rests: `fcn` or `alstm`."""
+    body = getattr(encoder, part)
+    return predict(body if part == "fcn" else (lambda x: body(x)[0]), body, (signal,), device=device)
 
 
 def _augmentation(recipe: str, item: InputSpec, plan: Plan) -> SignalAugmentation:

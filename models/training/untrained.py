@@ -14,13 +14,17 @@ from typing import Final
 
 import torch
 
-from models.data.simulated import cohort, unscored_spec
+from models.data.simulated import CLASSES, least_rates
+from models.data.simulated_cohort import population_sitting
+from models.data.streams import stream_windows
+from models.data.unscored import unscored_spec
 from models.painformer import PainFormer
 from models.registry import create_model
-from models.training.drawing import Drawing, drawn_inputs
-from models.training.result import WINDOWS, write_result
-from monitor.bundle import BundleSpec, ScaleSpec, WeightsSpec, default_input
+from models.training.drawing import Drawing, images_of
+from models.training.result import spread, write_result
+from monitor.bundle import BundleSpec, InputSpec, ScaleSpec, WeightsSpec, default_input
 from monitor.images.spec import RenderSpec, WaveformRender
+from monitor.sources.physiology_population import load_population
 
 INTENDED_USE: Final = (
     "Research use only. The weights are random: its output means nothing and shows the pipeline only. Not a medical "
@@ -66,9 +70,9 @@ def build_untrained(name: str, out: Path) -> None:
     signal = default_input(plan.modality, rate_hz=plan.rate_hz, samples=plan.samples)
     # Each picture has its window's own limits: nothing of a baseline would be left in it.
     signal = signal.model_copy(update={"scale": ScaleSpec(center="none", spread="none", floor=1.0, clip=1e9)})
-    inputs = drawn_inputs([signal], [plan.image])
+    inputs = images_of("painformer", [signal], [plan.image])
     torch.manual_seed(plan.seed)
-    model = create_model("painformer", inputs=[item.name for item in inputs], classes=3)
+    model = create_model("painformer", inputs=[item.name for item in inputs], classes=len(CLASSES))
     spec = unscored_spec(name, inputs).model_copy(
         update={
             "version": plan.version,
@@ -81,10 +85,19 @@ def build_untrained(name: str, out: Path) -> None:
             "intended_use": INTENDED_USE,
         }
     )
-    few = cohort([signal], part="test", numbers=range(2), per_class=(WINDOWS // 6,) * 3, seed=plan.seed)
-    drawn = Drawing([signal], inputs)({key: torch.from_numpy(values) for key, values in few.inputs.items()})
+    drawn = Drawing([signal], inputs)(_some(signal))
     samples = {key: values.numpy() for key, values in drawn.items()}
     write_result(out, model=model, spec=spec, card=_card(spec), samples=samples)
+
+
+def _some(signal: InputSpec) -> dict[str, torch.Tensor]:
+    """A few windows of one simulated person: real input, on which the export looks at what rounding changes."""
+    sitting = population_sitting(
+        load_population(), "test", 0, modalities=[signal.modality], least_hz=least_rates([signal])
+    )
+    every = {number: number for number in range(len(CLASSES))}
+    cut = stream_windows(sitting, [signal], classes=every, silence_is_rest=True, joined=False).windows
+    return {name: torch.from_numpy(values) for name, values in cut.take(spread(len(cut))).inputs.items()}
 
 
 def _card(spec: BundleSpec) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from models.data.recorded import Channel, Sitting, Stretch, Track, Trial
-from models.data.simulated import CLASSES, unscored_spec
+from models.data.simulated import CLASSES
+from models.data.unscored import unscored_spec
 from monitor.bundle import BundleSpec, default_input
 from monitor.scoring.scorer import RawScore
 from monitor.sources.physiology_events import PainEpisode

@@ -14,7 +14,6 @@ from models.base import PainModel
 from models.crossmod_parts import ALSTM, FCN, EncoderLayer, SignalEncoder, TransformerBlock
 from models.crossmod_transformer import PRESETS, CrossModTransformer
 from models.crossmod_unimodal import CrossModALSTM, CrossModFAT, CrossModFCN
-from models.training.crossmod import Recipe, Signals, train_crossmod
 from tests.models.numpy_crossmod import alone, crossmod
 
 SAMPLES = 138
@@ -182,20 +181,23 @@ def test_dead_probes_are_noticed(kind: type[PainModel]) -> None:
             assert max((mutated[m] - intact[m]).abs().max() / intact[m].abs().max() for m in intact) > 1e-6, name
 
 
+def test_fcn_and_alstm_alone_classify_what_the_whole_builds_on() -> None:
+    encoder, fcn, alstm = SignalEncoder(dropout=0.2).eval(), CrossModFCN().eval(), CrossModALSTM().eval()
+    fcn.fcn, alstm.alstm = encoder.fcn, encoder.alstm
+    signal = signals(2, "eda")
+    with torch.inference_mode():
+        assert torch.equal(fcn(signal).features, encoder.fcn(signal["eda"]).mean(dim=1))
+        assert torch.equal(alstm(signal).features, encoder.alstm(signal["eda"])[0][:, -1])
+
+
 def test_fat_alone_is_the_encoder_of_the_whole_up_to_the_mean() -> None:
     fat, whole = CrossModFAT().eval(), CrossModTransformer().eval()
     whole.encoders["eda"].load_state_dict(fat.encoder.state_dict())
     signal = signals(2, "eda")
     with torch.inference_mode():
-        expected = whole.encoders["eda"].stage_features(signal["eda"], "block")
+        encoder = whole.encoders["eda"]
+        expected = encoder.block.features(encoder.fuse(signal["eda"])[0].mean(dim=1))
         assert torch.equal(fat(signal).features, expected)
-
-
-def test_presets_other_than_the_default_are_not_trained_in_stages() -> None:
-    model = CrossModTransformer(preset="fig8")
-    none = Signals(inputs={}, labels=torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(ValueError, match="'fig8' is not trained in stages"):
-        train_crossmod(model, train=none, validation=none, recipe=Recipe())
 
 
 def test_what_does_not_exist_is_refused() -> None:

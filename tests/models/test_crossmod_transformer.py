@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from export.fill import fill_model
 from models.blocks.activations import elish
 from models.blocks.attention import MultiHeadAttention
-from models.crossmod_parts import ALSTM, FCN, EncoderLayer, SignalEncoder, TransformerBlock, stage_head
+from models.crossmod_parts import ALSTM, FCN, EncoderLayer, SignalEncoder, TransformerBlock
 from models.crossmod_transformer import CrossModTransformer
 from tests.models.numpy_crossmod import crossmod
 
@@ -124,21 +124,6 @@ def test_embedding_map_is_the_gradient_times_its_input() -> None:
     with torch.no_grad():
         shown = model.block.attribution(fused, model.fc4.weight[[2]])
     torch.testing.assert_close(shown, fused.detach() * fused.grad)
-
-
-def test_what_a_stage_sees_is_what_the_next_one_builds_on() -> None:
-    encoder = SignalEncoder(dropout=0.2).eval()
-    signal = signals(2, "eda")["eda"]
-    with torch.inference_mode():
-        tokens, _ = encoder.alstm(signal)
-        assert torch.equal(encoder.stage_features(signal, "alstm"), tokens[:, -1])
-        torch.testing.assert_close(encoder.stage_features(signal, "fcn"), encoder.fcn(signal).mean(dim=1))
-        for stage in SignalEncoder.STAGES:
-            features = encoder.stage_features(signal, stage)
-            assert features.shape == (2, 128)
-            assert stage_head(3)(features).shape == (2, 3)
-    with pytest.raises(ValueError, match="no stage"):
-        encoder.stage_features(signal, "head")
 
 
 def test_a_gradient_reaches_every_parameter() -> None:

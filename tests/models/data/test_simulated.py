@@ -1,117 +1,16 @@
+"""Sittings of simulated subjects, and the devices that are drawn for them."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from models.data.base import UNLABELLED, WindowSet, join
-from models.data.simulated import (
-    AFTER_S,
-    ANSWER_S,
-    MODERATE,
-    NONE,
-    RATES_HZ,
-    RECOVERY_S,
-    SEVERE,
-    Sitting,
-    choose_windows,
-    cut_sitting,
-    draw_sitting,
-    label_windows,
-    population_inputs,
-)
-from models.training.shipped import SHIPPED
+from models.data.simulated import RATES_HZ, draw_sitting, least_rates
 from monitor.bundle import default_input
-from monitor.sources.synthetic import PainEpisode, SyntheticPatient
 from monitor.types import MODALITY_MIN_RATE_HZ
 
-EPISODES = st.lists(
-    st.builds(
-        PainEpisode,
-        onset_s=st.floats(0, 200),
-        duration_s=st.floats(1, 60),
-        level=st.sampled_from([0.5, 1.0]),
-    ),
-    max_size=4,
-)
-
-
-def brief(number: int = 1, *, part: str = "train", calibration_s: float = 20.0) -> Sitting:
-    """Rest, one severe spell, rest."""
-    patient = SyntheticPatient(
-        part=part, number=number, episodes=[PainEpisode.tonic(45.0, 30.0, 1.0)], confounders=(), responder=True
-    )
-    return Sitting(patient=patient, calibration_s=calibration_s, seconds=95.0)
-
-
-@pytest.fixture(scope="module")
-def windows() -> WindowSet:
-    return cut_sitting(brief(), [default_input("EDA"), default_input("ECG")])
-
-
-@settings(max_examples=60, deadline=None)
-@given(EPISODES, st.floats(0, 300))
-def test_the_label_rule_is_what_it_says(episodes: list[PainEpisode], t: float) -> None:
-    label = label_windows(np.array([t]), episodes)[0]
-    painful = [e for e in episodes if e.onset_s + ANSWER_S <= t < e.end_s + AFTER_S]
-    if painful:
-        assert label == (SEVERE if max(e.level for e in painful) == 1.0 else MODERATE)
-    elif any(e.onset_s <= t < e.end_s + RECOVERY_S for e in episodes):
-        assert label == UNLABELLED
-    else:
-        assert label == NONE
-
-
-def test_the_first_seconds_of_pain_and_those_after_it_have_no_label() -> None:
-    episode = PainEpisode.tonic(50.0, 30.0, 1.0)
-    times = np.array([49.9, 50.0, 52.9, 53.0, 79.9, 81.9, 82.0, 94.9, 95.0])
-    expected = [NONE, UNLABELLED, UNLABELLED, SEVERE, SEVERE, SEVERE, UNLABELLED, UNLABELLED, NONE]
-    assert label_windows(times, [episode]).tolist() == expected
-
-
-def test_the_same_subject_gives_the_same_windows_bit_for_bit(windows: WindowSet) -> None:
-    again = cut_sitting(brief(), [default_input("EDA"), default_input("ECG")])
-    assert len(windows) > 40
-    for name, values in windows.inputs.items():
-        assert values.tobytes() == again.inputs[name].tobytes()
-    assert windows.labels.tolist() == again.labels.tolist()
-    other = cut_sitting(brief(2), [default_input("EDA"), default_input("ECG")])
-    assert other.inputs["ecg"][:5].tobytes() != windows.inputs["ecg"][:5].tobytes()
-
-
-def test_every_window_is_whole_scaled_and_labelled(windows: WindowSet) -> None:
-    assert set(windows.inputs) == {"eda", "ecg"}
-    for values in windows.inputs.values():
-        assert values.shape == (len(windows), 1, 138)
-        assert values.dtype == np.float32
-        assert np.isfinite(values).all()
-        assert np.abs(values).max() <= 20.0
-    assert (windows.inputs["eda"][:, 0, 0] == 0.0).all()  # centred on its first point
-    assert (np.diff(windows.t_end) > 0).all()
-    assert set(windows.labels.tolist()) == {NONE, SEVERE, UNLABELLED}
-    assert windows.calibrated.all()  # without fallback statistics nothing is scored before
-
-
-def test_a_fallback_lets_windows_be_cut_before_the_baseline_is_complete() -> None:
-    inputs = [
-        default_input("EDA", fallback={"center": 5.0, "spread": 0.1}),
-        default_input("ECG", fallback={"center": 0.0, "spread": 0.1}),
-    ]
-    cut = cut_sitting(brief(calibration_s=60.0), inputs)
-    assert not cut.calibrated[0]
-    assert cut.calibrated[-1]
-    first = int(np.flatnonzero(cut.calibrated)[0])
-    assert not cut.calibrated[:first].any()
-    assert cut.calibrated[first:].all()
-
-
-def test_population_statistics_are_for_absolute_units_only() -> None:
-    eda, bvp = population_inputs(["EDA", "BVP"], part="train", numbers=range(3))
-    assert bvp.scale.fallback is None
-    assert eda.scale.fallback is not None
-    assert 0.5 < eda.scale.fallback["center"] < 20.0
-    assert 0.0 < eda.scale.fallback["spread"] < 2.0
+MODALITIES = ("EDA", "ECG", "EMG")
+FINE = tuple(default_input(modality, rate_hz=512.0, samples=2816) for modality in MODALITIES)
 
 
 def test_a_sitting_has_both_kinds_and_levels_of_pain_and_rest_to_calibrate_on() -> None:
@@ -140,30 +39,25 @@ def test_all_device_rates_serve_their_modality() -> None:
     assert all(min(rates) >= MODALITY_MIN_RATE_HZ[modality] for modality, rates in RATES_HZ.items())
 
 
-def test_chosen_windows_are_labelled_distinct_and_no_more_than_wanted(windows: WindowSet) -> None:
-    chosen = choose_windows(windows, (8, 5, 7), np.random.default_rng(1))
-    assert np.bincount(chosen.labels, minlength=3).tolist() == [8, 0, 7]
-    assert len(set(chosen.t_end.tolist())) == len(chosen)
-    everything = choose_windows(windows, (10_000,) * 3, np.random.default_rng(1))
-    assert everything.t_end.tolist() == windows.labelled().t_end.tolist()
+def test_every_device_is_one_that_the_model_accepts() -> None:
+    least = least_rates(FINE)
+    assert least == {"EDA": 4.0, "ECG": 250.0, "EMG": 450.0}
+    drawn = {modality: set[float]() for modality in MODALITIES}
+    for number in range(60):
+        patient = draw_sitting("train", number, MODALITIES, least_hz=least).patient
+        for modality in MODALITIES:
+            drawn[modality].add(patient.rate_hz(modality))
+    for modality, rates in drawn.items():
+        assert rates == {rate for rate in RATES_HZ[modality] if rate >= least[modality]}
 
 
-def test_joined_windows_are_those_of_the_parts(windows: WindowSet) -> None:
-    both = join([windows.take(np.arange(3)), windows.take(np.arange(10, 14))])
-    assert both.t_end.tolist() == [*windows.t_end[:3], *windows.t_end[10:14]]
-    assert both.inputs["eda"].shape == (7, 1, 138)
-    with pytest.raises(ValueError, match="nothing to join"):
-        join([])
-
-
-@pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_no_subject_is_in_two_parts(name: str) -> None:
-    plan = SHIPPED[name]
-    cohorts = [plan.train, plan.validation, plan.calibration, plan.test]
-    subjects = [(cohort.part, number) for cohort in cohorts for number in cohort.numbers]
-    assert len(set(subjects)) == len(subjects)
-    assert plan.test.part == "test"
-    assert all(cohort.part == "train" for cohort in cohorts[:3])
-    assert plan.live_first > max(plan.test.numbers)
-    windows = sum(len(cohort.numbers) * sum(cohort.per_class) for cohort in cohorts[:3])
-    assert windows <= 4000
+@pytest.mark.parametrize("number", range(8))
+def test_what_befalls_a_subject_does_not_depend_on_the_model(number: int) -> None:
+    coarse = draw_sitting("train", number, ("EDA", "ECG"))
+    fine = draw_sitting("train", number, MODALITIES, least_hz=least_rates(FINE))
+    assert (coarse.calibration_s, coarse.seconds) == (fine.calibration_s, fine.seconds)
+    assert coarse.patient.episodes_until(np.inf) == fine.patient.episodes_until(np.inf)
+    assert coarse.patient.confounders_until(np.inf) == fine.patient.confounders_until(np.inf)
+    assert coarse.patient.rate_hz("EDA") == fine.patient.rate_hz("EDA")
+    if coarse.patient.rate_hz("ECG") >= 250.0:
+        assert coarse.patient.rate_hz("ECG") == fine.patient.rate_hz("ECG")

@@ -5,8 +5,8 @@ import uuid
 import numpy as np
 import torch
 
-from models.data.simulated import Recorder
 from models.data.simulated_regions import cut_regions, every_window, regions_input
+from models.data.unscored import Recorder
 from models.se_cnn import CLASS_LABELS, SECNN
 from models.training.emotion import EMOTION_BUNDLES, build_emotion, judged, train_regions
 from models.training.loop import FitSettings

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from models.painattnnet import MSCNSE
-from models.registry import create_model
 from models.training.baseline import features
-from models.training.crossmod import Recipe, Signals
-from models.training.drawing import Drawing, drawn_inputs
 from models.training.end_to_end import train_end_to_end
 from models.training.loop import FitSettings
-from models.training.shipped import SHIPPED, train_model
-from monitor.bundle import default_input
+from models.training.network import Signals
 
 SAMPLES = 600
 
@@ -42,26 +37,6 @@ def test_a_model_learns_a_tiny_set_from_its_inputs_to_its_logits() -> None:
         told = model(held.inputs).logits.argmax(dim=1)
     assert (told == held.labels).float().mean() > 0.9
     assert all(not torch.equal(before[name], value) for name, value in model.named_parameters())
-
-
-def test_stages_are_for_the_model_that_has_them() -> None:
-    model = MSCNSE(inputs=("eda", "emg"), samples=SAMPLES)
-    with pytest.raises(ValueError, match="mscn-se is not trained in stages"):
-        train_model(model, train=signals(6, 1), validation=signals(6, 2), recipe=Recipe())
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_plan_fits_its_model(name: str) -> None:
-    plan = SHIPPED[name]
-    signals = [default_input(m, rate_hz=plan.rate_hz, samples=plan.samples) for m in plan.modalities]
-    inputs = drawn_inputs(signals, plan.images)
-    model = create_model(plan.architecture, inputs=[item.name for item in inputs], classes=3, **plan.options).eval()
-    read = Drawing(signals, inputs)({item.name: torch.zeros(1, 1, item.samples) for item in signals})
-    assert {name: tuple(x.shape[1:]) for name, x in read.items()} == model.example_shapes()
-    with torch.inference_mode():
-        result = model(read, with_attention=True)
-    assert set(result.attention) == {item.name for item in model.attention_maps(model.example_shapes())}
-    assert isinstance(plan.recipe, Recipe) == (plan.architecture == "crossmod-transformer")
 
 
 def test_the_plain_baseline_reads_the_muscle() -> None:

@@ -7,25 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.crossmod_transformer import CrossModTransformer
-from models.data.base import WindowSet
+from models.evaluation.calibration import fit_temperature, softmax
 from models.training.baseline import features, fit_baseline
-from models.training.crossmod import Recipe, Signals, train_crossmod
 from models.training.loop import Examples, FitSettings, class_weights, fit, predict
-from models.training.metrics import calibration_error, classification, fit_temperature, softmax
-
-
-def signals(count: int, seed: int, samples: int = 40) -> Signals:
-    """Three classes that differ in the slope of one signal and the frequency of the other."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    t = np.linspace(0.0, 1.0, samples)
-    eda = labels[:, None] * t + 0.1 * rng.standard_normal((count, samples))
-    ecg = np.sin(2 * np.pi * (3 + 2 * labels[:, None]) * t) + 0.1 * rng.standard_normal((count, samples))
-    return Signals(
-        inputs={name: torch.tensor(x[:, None], dtype=torch.float32) for name, x in (("eda", eda), ("ecg", ecg))},
-        labels=torch.tensor(labels),
-    )
+from models.training.metrics import calibration_error, classification
 
 
 def blobs(count: int, seed: int) -> Examples:
@@ -37,29 +22,6 @@ def blobs(count: int, seed: int) -> Examples:
 def linear() -> nn.Module:
     torch.manual_seed(3)
     return nn.Linear(3, 3)
-
-
-def test_the_staged_recipe_learns_a_tiny_set_by_heart() -> None:
-    quick = FitSettings(epochs=6, milestone=5, batch=12, learning_rate=2e-3)
-    torch.manual_seed(1)
-    model = CrossModTransformer(dropout=0.0, final_dropout=0.0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    results = train_crossmod(
-        model,
-        train=signals(48, 1),
-        validation=signals(24, 2),
-        recipe=Recipe(fcn=quick, alstm=quick, block=quick, fusion=quick),
-    )
-    parts = [f"{signal}.{part}" for signal in ("eda", "ecg") for part in ("fcn", "alstm", "block")]
-    assert list(results) == [*parts, "fusion"]
-    assert not model.training
-    held = signals(24, 2)
-    with torch.inference_mode():
-        told = model(held.inputs).logits.argmax(dim=1)
-    assert (told == held.labels).float().mean() > 0.9
-    # Every part of the model was trained, not only its end.
-    after = model.state_dict()
-    assert all(not torch.equal(before[name], after[name]) for name, _ in model.named_parameters() if "bias" not in name)
 
 
 def test_training_is_deterministic_and_depends_on_the_seed() -> None:
@@ -145,19 +107,3 @@ def test_the_plain_baseline_reads_the_heart_rate() -> None:
     assert np.abs(found[:, 4] - beats).max() < 4.0
     told = fit_baseline(np.repeat(found, 3, axis=0), np.repeat([0, 1, 2], 3), seed=1).predict(found)
     assert told.tolist() == [0, 1, 2]
-
-
-def test_windows_are_found_by_subject() -> None:
-    count = 4
-    windows = WindowSet(
-        inputs={"eda": np.arange(count, dtype=np.float32).reshape(count, 1, 1)},
-        labels=np.array([0, 1, -1, 2]),
-        subjects=np.array(["a", "b", "a", "c"]),
-        t_end=np.arange(4.0),
-        level=np.zeros(4),
-        since_onset_s=np.zeros(4),
-        confounded=np.zeros(4, dtype=np.bool_),
-        calibrated=np.ones(4, dtype=np.bool_),
-    )
-    assert windows.of(["a", "c"]).inputs["eda"].ravel().tolist() == [0.0, 2.0, 3.0]
-    assert windows.labelled().subjects.tolist() == ["a", "b", "c"]

@@ -9,7 +9,7 @@ import torch
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.data.base import WindowSet
 from models.data.guards import Parts
-from models.training.network import Network
+from models.training.network import Network, fresh_model, stage_seed
 from models.training.recipe import Fitted, Task
 from models.training.recipes import RECIPES, make_recipe
 from models.training.schedules import SCHEDULES
@@ -114,12 +114,27 @@ def test_what_was_learnt_names_who_was_seen_and_opens_the_test_part() -> None:
     assert len(parts.open_test(learnt)) == 6
 
 
-def test_a_recipe_learns_what_can_be_learnt() -> None:
-    of = inputs("EDA", samples=40)
-    options = {"epochs": 8, "batch": 16, "learning_rate": 3e-3, "augment": False, "device": "cpu"}
-    method = make_recipe("fcn").fit(parts_of(of, 12), Task(inputs=of, classes=CLASSES, options=options), seed=1)
+@pytest.mark.parametrize(("name", "method", "epochs"), [("fcn", "fcn-eda", 8), ("crossmod", "crossmod", 5)])
+def test_a_recipe_learns_what_can_be_learnt(name: str, method: str, epochs: int) -> None:
+    of = inputs("EDA", "ECG", samples=40)[: 1 if name == "fcn" else 2]
+    options = {"epochs": epochs, "batch": 12, "learning_rate": 3e-3, "augment": False, "device": "cpu"}
+    methods = make_recipe(name).fit(parts_of(of, 12), Task(inputs=of, classes=CLASSES, options=options), seed=1)
     test = windows(of, ("x", "y", "z"), 33, 12, 3)
-    assert np.mean(method["fcn-eda"].tell(test).logits.argmax(axis=1) == test.labels) > 0.8
+    assert np.mean(methods[method].tell(test).logits.argmax(axis=1) == test.labels) > 0.8
+
+
+def test_every_stage_trains_its_own_part() -> None:
+    methods = trained("crossmod", inputs("EDA", "ECG"))
+    own = {"fcn": ("fcn", "head"), "alstm": ("alstm", "head"), "fat": ("encoder.block", "fc4"), "": ("block", "fc4")}
+    for name, method in methods.items():
+        part, _, signal = name.rpartition("-")
+        stage = f"{signal}.{part.replace('fat', 'block')}" if part else "fusion"
+        model = method.model
+        seed = stage_seed(1, f"{stage}/weights")
+        fresh = fresh_model("test", model.architecture, seed, inputs=model.input_names, classes=3).state_dict()
+        weights = {k: v for k, v in model.named_parameters() if k.startswith(own[part]) and "bias" not in k}
+        assert weights
+        assert [k for k, v in weights.items() if torch.equal(v, fresh[k])] == [], name
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from models.training.__main__ import app
+from models.training.emotion import EMOTION_BUNDLES
 from models.training.settings import load_run_settings
+from models.training.untrained import UNTRAINED_BUNDLES
+from monitor.bundle import SHIPPED_DIR, shipped_bundles
 from monitor.errors import ConfigError
 from tests.conftest import REPOSITORY
 from tests.helpers.training_runs import run_config
+
+BUNDLES = sorted(path.stem for path in (REPOSITORY / "models" / "bundles").glob("*.toml"))
 
 
 def keys(path: Path) -> list[str]:
@@ -55,6 +62,24 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "bundle.name",
         "output.folder",
     }
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_shipped_bundle_is_of_the_cohort_and_goes_where_the_monitor_looks(name: str) -> None:
+    settings = load_run_settings(REPOSITORY / "models" / "bundles" / f"{name}.toml")
+    assert settings.bundle.name == name
+    assert settings.bundle_out == SHIPPED_DIR / name
+    data = settings.data
+    assert data.kind == "simulated"
+    assert (data.train, data.validation, data.calibration, data.test) == (60, 12, 12, 60)
+    assert settings.split.kind == "parts"
+
+
+def test_every_bundle_in_the_box_can_be_made_again() -> None:
+    assert set(shipped_bundles()) <= {*BUNDLES, *EMOTION_BUNDLES, *UNTRAINED_BUNDLES}
+    refused = CliRunner().invoke(app, ["--bundle", BUNDLES[0]])
+    assert refused.exit_code == 2
+    assert "models train" in refused.output
 
 
 @pytest.mark.parametrize(
