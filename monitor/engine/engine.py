@@ -3,7 +3,8 @@
 Threads, each with a name:
 
 - `source-<bed>/<n>-<name>`: one a source, reads it into the intake (`monitor.engine.intake`);
-- `pipeline`: the only one that touches a bed (`monitor.engine.beds`); takes chunks, commands and the time in one order;
+- `pipeline`: the only one that touches a bed (`monitor.engine.beds`); takes chunks, commands and the time in one order
+  (`monitor.engine.pipeline_thread`);
 - `store`: writes session databases (`monitor.engine.recorder`);
 - `output-<name>`: one an output (`monitor.outputs.base`);
 - `control`: answers operators (`monitor.link`);
@@ -18,43 +19,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import queue
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from monitor.actions import checked
-from monitor.alarm import SELF_CHECK_MISSED, STORE_FULL
 from monitor.clock import Clock, SystemClock
 from monitor.config import BedSettings, Settings
-from monitor.engine.beds import Bed, BedCrashError
+from monitor.engine.beds import Bed
 from monitor.engine.broadcast import Broadcast
 from monitor.engine.faults import REBUILT, STUCK, failure, restated
-from monitor.engine.intake import Intake, Item, Request, SourceThread
+from monitor.engine.intake import Intake, Request, SourceThread
 from monitor.engine.journal import Journals
 from monitor.engine.notify import READY, notify
+from monitor.engine.pipeline_thread import PipelineThread
 from monitor.engine.recorder import Recorder
 from monitor.engine.resume import read_note
 from monitor.engine.routes import link_check, output_checks, session_check
 from monitor.engine.selfcheck import SelfCheck
+from monitor.engine.stop_requests import StopRequests
 from monitor.engine.watchdog import EXIT_STUCK, LAST_WORDS_S, Heartbeat, Watchdog, last_words
 from monitor.engine.wiring import Models, live_sources, load_models, session_writers
-from monitor.errors import EngineError, MonitorError
+from monitor.errors import EngineError
 from monitor.link import ControlServer, Publisher, RemoteDoor
 from monitor.locks import BedLock, run_dir
 from monitor.outputs.base import CallbackOutput, EngineLoad, Heir, Output, OutputThread, Route
 from monitor.sessions.store import state_folder
 from monitor.sources.base import Source
-from monitor.types import Chunk, Command, Event, StreamEvent, StreamInfo
+from monitor.types import Command, Event
 
 _LOGGER = logging.getLogger(__name__)
-
-TICK_S: Final = 0.25
-"""Every bed is told the time at multiples of this on the stream clock."""
 
 EXIT_CRASHED: Final = 20
 """Exit code of an engine that ended itself because a pipeline kept failing."""
@@ -103,12 +98,9 @@ class Engine:
         state = state_folder(settings.engine.state_dir)
         self._settings = settings
         self._clock = clock
-        self._on_command = on_command
         self._run_dir = state / "run"
         self._exit_code = 0
-        self._failed = False
-        self._stops: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._last_tick = -float("inf")
+        self._stops = StopRequests()
         self._intake = Intake(capacity=settings.engine.queue_chunks, clock=clock)
         open_writer = session_writers(state=state, bundles=models.bundles) if settings.engine.record else None
         self._recorder = Recorder(run=self._run_dir, capacity=settings.engine.store_queue, open_writer=open_writer)
@@ -152,13 +144,24 @@ class Engine:
             on_stuck=lambda: last_words(self._say_stuck),
             last_resort=last_resort,
         )
-        self._pipeline = threading.Thread(target=self._run_pipeline, name="pipeline", daemon=True)
         checks = output_checks(everything)
         for bed in self._beds:
             checks.append(link_check(bed, state=state))
             if settings.engine.record:
                 checks.append(session_check(bed, folder=self._run_dir, status=self._recorder.status))
         self._selfcheck = SelfCheck(checks, period_s=settings.engine.selfcheck_s, clock=clock)
+        self._pipeline = PipelineThread(
+            beds=self._beds,
+            intake=self._intake,
+            clock=clock,
+            heartbeat=self._heartbeat,
+            recorder=self._recorder,
+            selfcheck=self._selfcheck,
+            screens=self._broadcast.screens,
+            standing=self._standing,
+            on_command=on_command,
+            on_failed=self._fail,
+        )
         self._control = ControlServer(
             run=self._run_dir, beds=list(self._beds), handle=self.request, remote=RemoteDoor.configured(settings.link)
         )
@@ -234,8 +237,7 @@ class Engine:
         self._selfcheck.stop(_PROBES_END_S)  # while what they ask is still there to answer
         self._control.stop()
         self._intake.close()
-        self._pipeline.join(_PIPELINE_END_S)
-        if self._pipeline.is_alive():
+        if not self._pipeline.join(_PIPELINE_END_S):
             _LOGGER.critical("the pipeline does not end; its last steps are lost")
             self._exit_code = self._exit_code or EXIT_STUCK
         self._watchdog.stop()
@@ -262,18 +264,19 @@ class Engine:
         Returns:
             Exit code for the process.
         """
-        with self._signals():
+        with self._stops.by_signals():
             self.start()
             notify(READY, f"STATUS=Monitoring {', '.join(self._beds)}. RESEARCH USE ONLY")
             try:
-                self._wait(seconds)
+                if asked := self._stops.wait(seconds):
+                    self._exit_code = asked
             finally:
                 code = self.stop()
         return code
 
     def request_stop(self, code: int = 0) -> None:
         """Make `run` end in order and return `code`; from any thread or a signal handler."""
-        self._stops.put(code)  # SimpleQueue is re-entrant, which an Event or a Condition is not
+        self._stops.put(code)
 
     @property
     def clean(self) -> bool:
@@ -334,86 +337,20 @@ class Engine:
 
     # -- pipeline thread ----------------------------------------------------------------------------------------------
 
-    def _run_pipeline(self) -> None:
-        try:
-            while True:
-                self._heartbeat.beat()
-                item = self._intake.take(self._until_tick())
-                if item is None:
-                    if self._intake.closed:
-                        break
-                    self._tick(self._clock.now())
-                else:
-                    # What arrived before a tick was due must not be overtaken by it, however far behind we are.
-                    self._tick(item.at)
-                    self._handle(item)
-        except BedCrashError as error:
-            _LOGGER.critical("%s; the engine ends", error)
-            self._fail()
-        except Exception:  # a defect of ours; nothing may end a thread unseen
-            _LOGGER.exception("the pipeline thread failed; the engine ends")
-            self._fail()
-        finally:
-            if not self._failed:  # else the sessions stay open, for the next process to continue
-                for bed in self._beds.values():
-                    bed.stop()
+    def _standing(self, bed: str) -> dict[str, Any]:
+        return {
+            "recording": self._recorder.status(bed),
+            "selfcheck": self._selfcheck.state(),
+            "dropped_chunks": self._intake.dropped(),
+            "source_restarts": {source.name: source.restarts for source in self._sources},
+            "outputs": {
+                output.name: {"failures": output.failures, "dropped": output.dropped} for output in self._outputs
+            },
+        }
 
     def _fail(self) -> None:
-        self._failed, self._exit_code = True, EXIT_CRASHED
+        self._exit_code = EXIT_CRASHED
         self.request_stop(EXIT_CRASHED)
-
-    def _until_tick(self) -> float:
-        return TICK_S - self._clock.now() % TICK_S
-
-    def _tick(self, limit: float) -> None:
-        now = limit // TICK_S * TICK_S
-        if now > self._last_tick:
-            self._last_tick = now
-            behind = self._broadcast.screens.behind(self._clock.now())
-            for bed in self._beds.values():
-                full = bool(self._recorder.status(bed.name)["problem"])
-                bed.report(STORE_FULL, present=full)
-                wrong = {SELF_CHECK_MISSED: (), **self._selfcheck.causes(bed.name)}
-                wrong[SELF_CHECK_MISSED] = (*wrong[SELF_CHECK_MISSED], *behind.get(bed.name, ()))
-                for condition, routes in wrong.items():
-                    # One cause, one alarm: a disk that is full is reported already.
-                    causes = [route for route in routes if not full or route != f"session-{bed.name}"]
-                    bed.report(condition, present=bool(causes), causes=causes)
-                bed.tick(now)
-                self._heartbeat.beat()  # each bed may have a window to score, and they add up
-
-    def _handle(self, item: Item) -> None:
-        bed = self._beds[item.bed]
-        match item.what:
-            case Chunk() as chunk:
-                bed.feed(chunk)
-            case StreamInfo() as info:
-                bed.open_stream(info)
-            case StreamEvent() as event:
-                bed.note(event)
-            case Request() as request:
-                self._execute(bed, request)
-
-    def _execute(self, bed: Bed, request: Request) -> None:
-        try:
-            result = bed.execute(request.command)
-        except MonitorError as error:
-            request.fail(error)
-            self._on_command(bed.name, request.command, str(error))
-            return
-        except Exception as error:
-            request.fail(error)
-            raise
-        self._on_command(bed.name, request.command, "")
-        if request.command.action == "status":
-            result["recording"] = self._recorder.status(bed.name)
-            result["selfcheck"] = self._selfcheck.state()
-            result["dropped_chunks"] = self._intake.dropped()
-            result["source_restarts"] = {source.name: source.restarts for source in self._sources}
-            result["outputs"] = {
-                output.name: {"failures": output.failures, "dropped": output.dropped} for output in self._outputs
-            }
-        request.succeed(result)
 
     def _publish(self, bed: str, events: Sequence[Event]) -> None:
         for output in self._outputs:
@@ -446,42 +383,12 @@ class Engine:
             or any(route.waiting for route in routes)
         )
 
-    # -- main thread --------------------------------------------------------------------------------------------------
+    # -- source threads ------------------------------------------------------------------------------------------------
 
     def _source_done(self) -> None:
         if all(source.done for source in self._sources):
             _LOGGER.info("all sources have ended")
             self.request_stop()
-
-    def _wait(self, seconds: float | None) -> None:
-        end = None if seconds is None else time.monotonic() + seconds
-        while end is None or time.monotonic() < end:
-            # Waits in short steps: on Windows a wait without an end could not be interrupted.
-            step = 1.0 if end is None else min(1.0, max(0.0, end - time.monotonic()))
-            with contextlib.suppress(queue.Empty):
-                self._exit_code = self._stops.get(timeout=step) or self._exit_code
-                return
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        seen = 0
-
-        def on_signal(number: int, _frame: FrameType | None) -> None:
-            nonlocal seen
-            seen += 1
-            if seen > 1:
-                os._exit(128 + number)
-            self.request_stop()
-
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 _THREADS: Final = ("source-", "pipeline", "store", "output-", "control", "broadcast", "watchdog", "selfcheck")

@@ -132,7 +132,7 @@ def test_ticks_lie_on_the_grid_and_never_overtake_what_waits(tmp_path: Path, bun
         put.put_chunk("s", "bed1", piece)
     clock.set(200.0)  # the pipeline gets to them very late
     put.close()
-    engine._run_pipeline()
+    engine._pipeline.run()
     kinds = [call.now if isinstance(call, Tick) else type(call).__name__ for call in made[0].calls]
     expected: list[object] = [100.0, "StreamOpened"]
     for i in range(5):

@@ -140,7 +140,7 @@ def test_a_pipeline_that_hangs_is_an_alarm_on_every_route_and_in_the_next_proces
     assert view.event_id == alarm.event_id
     StuckPipeline.hang.clear()
     StuckPipeline.release.set()
-    engine._failed = True  # the session stays open, as when the process is gone
+    engine._pipeline.failed = True  # the session stays open, as when the process is gone
     engine.stop()
 
     left = dataclasses.replace(
