@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,31 +10,32 @@ from typing import Any, Final
 import numpy as np
 
 from monitor.bundle import BundleSpec
-from monitor.config import AlarmSettings, BedSettings
+from monitor.config import BedSettings
+from monitor.engine.views import (
+    alarm_view,
+    bundle_view,
+    comparator_view,
+    index_view,
+    limits_view,
+    marker_view,
+    quality_view,
+    recording_view,
+    score_view,
+    signals_view,
+    urgency,
+)
 from monitor.frames import (
     LINK_VERSION,
-    AlarmView,
     BedState,
-    BundleView,
     CalibrationView,
-    ComparatorView,
     History,
-    IndexView,
-    LimitsView,
-    MarkerView,
-    QualityView,
-    RecordingView,
-    ScoreView,
-    SignalsView,
     StreamView,
     WaveBlock,
 )
-from monitor.scoring.scorer import has_index
 from monitor.types import (
     MODALITY_UNITS,
     AlarmAction,
     AlarmEvent,
-    AlarmKind,
     CalibrationEvent,
     CalibrationState,
     Chunk,
@@ -44,7 +44,6 @@ from monitor.types import (
     Marker,
     PainIndex,
     Presence,
-    Priority,
     Provenance,
     Score,
     StreamEvent,
@@ -61,7 +60,6 @@ WAVE_BACKLOG_S: Final = 2.0
 _MARKERS: Final = 20
 _RATE_SPAN_S: Final = 10.0
 _RANK: Final = {Provenance.LIVE: 0, Provenance.REPLAY: 1, Provenance.SIMULATED: 2}
-_URGENCY: Final = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 _COUNTED: Final = {StreamEventKind.GAP: "gaps", StreamEventKind.LOST: "lost", StreamEventKind.LATE: "late"}
 
 
@@ -238,63 +236,18 @@ class BedSnapshot:
             hop_s=self._settings.hop_s,
             provenance=self._provenance(),
             bundle=bundle,
-            bundles=tuple(_bundle_view(self._specs[name]) for name in self._order),
-            score=None
-            if score is None
-            else ScoreView(
-                bundle=score.bundle,
-                epoch=score.epoch,
-                k=score.k,
-                t_end=score.t_end,
-                t_rel=score.t_rel,
-                absent=score.absent,
-                classes=score.classes,
-                levels=tuple(levels.get(name, 0.0) for name in score.classes),
-                probabilities=score.told,
-                index=score.index,
-                calibration=score.calibration,
-                uncertain=score.uncertain,
-            ),
-            index=None
-            if index is None
-            else IndexView(
-                fast=index.fast,
-                slow=index.slow,
-                fast_withheld=index.fast_withheld,
-                slow_withheld=index.slow_withheld,
-                hollow=index.hollow,
-                vote=index.vote,
-                voted=index.voted,
-                votes=dict(index.votes),
-            ),
-            quality=()
-            if score is None
-            else tuple(
-                QualityView(
-                    modality=item.modality,
-                    usable=item.usable,
-                    reasons=tuple(str(reason) for reason in item.reasons),
-                    grade=item.grade,
-                    metrics={name: value for name, value in item.metrics.items() if math.isfinite(value)},
-                )
-                for item in score.quality
-            ),
+            bundles=tuple(bundle_view(self._specs[name]) for name in self._order),
+            score=None if score is None else score_view(score, levels),
+            index=None if index is None else index_view(index),
+            quality=() if score is None else tuple(map(quality_view, score.quality)),
             calibration=self._calibration_view(),
-            comparators=self._comparators(),
-            alarms=tuple(_alarm_view(alarm) for alarm in sorted(self._alarms.values(), key=_urgency)),
+            comparators=comparator_view(self._measures),
+            alarms=tuple(alarm_view(alarm) for alarm in sorted(self._alarms.values(), key=urgency)),
             streams=tuple(self._stream_view(stream, now) for stream in self._streams.values()),
-            recording=RecordingView(
-                recording=recording.get("path") is not None and not recording.get("problem"),
-                problem=str(recording.get("problem", "")),
-                lost_records=int(recording.get("lost_records", 0)),
-                lost_samples=int(recording.get("lost_samples", 0)),
-            ),
-            limits=_limits_view(self._limits),
-            signals=_signals_view(self._signals, now),
-            markers=tuple(
-                MarkerView(t=item.t, kind=item.kind, text=item.text, value=item.value, actor=item.actor)
-                for item in self._markers
-            ),
+            recording=recording_view(recording),
+            limits=limits_view(self._limits),
+            signals=signals_view(self._signals, now),
+            markers=tuple(map(marker_view, self._markers)),
         )
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -340,20 +293,6 @@ class BedSnapshot:
         needed = event.needed_s if event is not None else self._settings.calibration_s
         return CalibrationView(state=state.value, valid_s=event.valid_s if event else 0.0, needed_s=needed)
 
-    def _comparators(self) -> ComparatorView:
-        found = self._measures
-        if found is None:
-            return ComparatorView()
-        return ComparatorView(
-            heart_rate_bpm=found.heart_rate_bpm,
-            heart_rate_from=found.heart_rate_from,
-            heart_rate_absent=found.heart_rate_absent,
-            scr_per_s=found.scr_per_s,
-            scr_absent=found.scr_absent,
-            spi=found.spi,
-            spi_absent=found.spi_absent,
-        )
-
     def _stream_view(self, stream: _Stream, now: float) -> StreamView:
         info = stream.info
         measured = None
@@ -378,60 +317,3 @@ class BedSnapshot:
 
 def _follows(before: WaveBlock, after: WaveBlock) -> bool:
     return before.first_index + len(before.x) // 4 == after.first_index and before.delay == after.delay
-
-
-def _bundle_view(spec: BundleSpec) -> BundleView:
-    return BundleView(
-        name=spec.name,
-        version=spec.version,
-        trained_on=spec.origin,
-        notice=spec.notice,
-        target=spec.target,
-        has_index=has_index(spec),
-        modalities=tuple(dict.fromkeys(item.modality for item in spec.inputs)),
-        attention=tuple(item.name for item in spec.attention),
-    )
-
-
-def _limits_view(alarm: AlarmSettings) -> LimitsView:
-    default = AlarmSettings()
-    changed = tuple(name for name in AlarmSettings.model_fields if getattr(alarm, name) != getattr(default, name))
-    return LimitsView(moderate_on=alarm.moderate_on, severe_on=alarm.severe_on, changed=changed)
-
-
-def _urgency(alarm: AlarmEvent) -> tuple[int, int, float]:
-    """Most urgent first; a physiological one before a technical one of the same priority, then the newest."""
-    return _URGENCY[alarm.priority], alarm.kind is AlarmKind.TECHNICAL, -alarm.onset
-
-
-def _alarm_view(alarm: AlarmEvent) -> AlarmView:
-    return AlarmView(
-        condition=alarm.condition,
-        kind=alarm.kind.value,
-        priority=alarm.priority.value,
-        presence=alarm.presence.value,
-        event_id=alarm.event_id,
-        onset=alarm.onset,
-        t=alarm.t,
-        text=alarm.text,
-        index=alarm.index,
-        causes=alarm.causes,
-        audio=alarm.audio.value,
-        visual=alarm.visual.value,
-        count=alarm.count,
-        reminder=alarm.reminder,
-        hard=alarm.hard,
-    )
-
-
-def _signals_view(signals: Mapping[str, Any], now: float) -> SignalsView:
-    """Pauses as they stand, from what the last action on alarms left; see `AlarmAction.after`."""
-    audio, pain = (signals.get(name) for name in ("audio_until", "pain_until"))
-    return SignalsView(
-        audio="on" if audio is None else "paused",
-        audio_left_s=0.0 if audio is None else max(0.0, audio - now),
-        pain="on" if pain is None else "paused",
-        pain_left_s=0.0 if pain is None else max(0.0, pain - now),
-        reason=str(signals.get("reason", "")),
-        delegates=tuple(map(str, signals.get("delegates", ()))),
-    )
