@@ -13,7 +13,7 @@ from monitor.clock import Clock
 from monitor.config import MqttSettings
 from monitor.errors import MappingError
 from monitor.sources.broker import Connection, Received, connect
-from monitor.sources.mqtt_streams import candidate_of
+from monitor.sources.mqtt_signal import candidate_of
 from monitor.sources.senml import measured_rate
 from monitor.sources.seq import SequenceTracker
 from monitor.sources.suggest import toml_table

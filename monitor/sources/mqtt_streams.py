@@ -11,19 +11,15 @@ together, so that nothing of a stream's beginning is lost.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from monitor.config import BedSettings, StreamSettings
 from monitor.errors import MappingError
-from monitor.sources.base import Candidate
 from monitor.sources.lsl_stamps import ArrivalStamps
-from monitor.sources.mapping import resolve
 from monitor.sources.mqtt_clock import DeviceClock
-from monitor.sources.senml import measured_rate
-from monitor.sources.seq import SequenceTracker
+from monitor.sources.mqtt_signal import Held, Place, Signal, changes
 from monitor.sources.topics import bed_topic, signal_of
 from monitor.sources.wire import decode
 from monitor.sources.wire_packet import Refusal, WireError, WirePacket
@@ -37,74 +33,16 @@ CHOICE_S: Final = 2.0
 """How long a place without a named device waits for a second one before it takes the first."""
 RIVAL_S: Final = 10.0
 """A device that has been silent for so long is no rival any more."""
-RATE_S: Final = 2.0
-"""Span of packets from which a rate is measured where none is stated."""
 REPEAT_S: Final = 30.0
 """What keeps packets from being used is said when it is new, and again every so often."""
 FIRST_SAID_S: Final = 5.0
 """A place that nothing fills is reported after so long."""
-JITTER_S: Final = 0.1
-"""Jitter of stamps where no setting states one: a gateway stamps whole packets."""
 FOREIGN_CLOCK_S: Final = 5.0
 """A first stamp further than this from our clock is reported: the device's clock is not set to UTC."""
 MAX_SIGNALS: Final = 64
 """Signals of one bed that are kept apart; what comes on further topics is counted together and dropped."""
 MAX_COUNTERS: Final = 1024
 """Kinds of refusals that are counted apart."""
-MAX_HELD: Final = 250_000
-HELD_S: Final = 15.0
-"""Samples of one signal that may wait, and for how long; then the oldest packet is dropped and counted as lost."""
-
-
-@dataclass(slots=True)
-class _Place:
-    """A stream that the bed wants."""
-
-    name: str
-    settings: StreamSettings
-    device: str | None
-    """The device that fills it; None while that is open."""
-    since: float | None = None
-    """When the first packet for it came."""
-    known: StreamInfo | None = None
-    """The stream that fills it, once it has delivered."""
-
-
-@dataclass(slots=True)
-class _Held:
-    """A packet that waits."""
-
-    packet: WirePacket
-    arrival: float
-    lost: int
-    """Samples lost before it."""
-
-
-@dataclass(slots=True)
-class _Signal:
-    """One topic that brings packets for a place."""
-
-    device: str
-    modality: str
-    place: _Place
-    sequence: SequenceTracker = field(default_factory=SequenceTracker)
-    held: deque[_Held] = field(default_factory=deque)
-    lost: int = 0
-    """Samples lost before the next packet that is kept."""
-    first: WirePacket | None = None
-    """The first packet that was used: what the stream is from then on."""
-    rate_hz: float | None = None
-    """As stated, or as measured where nothing states one."""
-    made: ArrivalStamps | None = None
-    open: bool = False
-    run: str | None = None
-    last_stamp: float = -float("inf")
-    last_arrival: float = 0.0
-    packet_s: float = 0.0
-
-    @property
-    def label(self) -> str:
-        return f"{self.device}/{self.modality}"
 
 
 class SignalTopics:
@@ -123,12 +61,12 @@ class SignalTopics:
         self._silent_s = silent_s
         self._began = now
         self._open_bed = not bed.stream
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         for number, stream in enumerate(bed.stream):
             if stream.source == "mqtt":
                 name = f"stream[{number}] {stream.device or '+'}/{stream.modality}"
-                self._places[name] = _Place(name=name, settings=stream, device=stream.device)
-        self._signals: dict[tuple[str, str], _Signal] = {}
+                self._places[name] = Place(name=name, settings=stream, device=stream.device)
+        self._signals: dict[tuple[str, str], Signal] = {}
         self._clocks: dict[str, DeviceClock] = {}
         self._said: dict[tuple[str, str], float] = {}
         self.refused: Counter[tuple[str, str]] = Counter()
@@ -194,31 +132,31 @@ class SignalTopics:
 
     # -- who fills a place --------------------------------------------------------------------------------------------
 
-    def _signal(self, device: str, modality: str) -> _Signal | None:
+    def _signal(self, device: str, modality: str) -> Signal | None:
         known = self._signals.get((device, modality))
         if known is None and len(self._signals) < MAX_SIGNALS:
             place = self._place(device, modality)
             if place is not None:
-                known = self._signals[device, modality] = _Signal(device=device, modality=modality, place=place)
+                known = self._signals[device, modality] = Signal(device=device, modality=modality, place=place)
         return known
 
-    def _place(self, device: str, modality: str) -> _Place | None:
+    def _place(self, device: str, modality: str) -> Place | None:
         for place in self._places.values():
             if parse_modality(place.settings.modality or "") == modality and place.settings.device in (None, device):
                 return place
         if self._open_bed:
             settings = StreamSettings(source="mqtt", modality=modality)
-            return self._places.setdefault(modality, _Place(name=modality, settings=settings, device=None))
+            return self._places.setdefault(modality, Place(name=modality, settings=settings, device=None))
         return None
 
-    def _rivals(self, place: _Place, now: float) -> list[_Signal]:
+    def _rivals(self, place: Place, now: float) -> list[Signal]:
         return [
             signal
             for signal in self._signals.values()
             if signal.place is place and signal.last_arrival > 0 and now - signal.last_arrival < RIVAL_S
         ]
 
-    def _choose(self, signal: _Signal, now: float) -> Iterator[Item]:
+    def _choose(self, signal: Signal, now: float) -> Iterator[Item]:
         """Decide who fills the signal's place, if that is open and time."""
         place = signal.place
         rivals = self._rivals(place, now)
@@ -236,33 +174,18 @@ class SignalTopics:
 
     # -- packets ------------------------------------------------------------------------------------------------------
 
-    def _accept(self, signal: _Signal, packet: WirePacket, arrival: float) -> list[Item]:
-        last = float(packet.stamps[-1])
-        if packet.run is not None and packet.seq is not None and packet.rate_hz is not None:
-            lost = signal.sequence.take(
-                run=packet.run, seq=packet.seq, first=float(packet.stamps[0]), count=len(packet.x),
-                rate_hz=packet.rate_hz,
-            )  # fmt: skip
-            if lost is None:
-                raise WireError(Refusal.REPEATED, f"run {packet.run}, seq {packet.seq} came before")
-            signal.lost += lost
-        elif float(packet.stamps[0]) <= signal.last_stamp:
-            raise WireError(Refusal.REPEATED, "its times came before")
-        signal.last_stamp, signal.last_arrival = last, arrival
-        signal.packet_s = last - float(packet.stamps[0])
+    def _accept(self, signal: Signal, packet: WirePacket, arrival: float) -> list[Item]:
+        signal.follow(packet, arrival)
         if signal.place.since is None:
             signal.place.since = arrival
-        if self._on_device_clock(signal, packet):
+        if signal.on_device_clock(packet):
             clock = self._clocks.setdefault(signal.device, DeviceClock())
-            if clock.observe(signal=signal.modality, run=packet.run or "", newest=last, arrival=arrival):
+            if clock.observe(signal=signal.modality, run=packet.run or "", newest=signal.last_stamp, arrival=arrival):
                 self._drop_held(signal.device)
-        signal.held.append(_Held(packet=packet, arrival=arrival, lost=signal.lost))
+        signal.held.append(Held(packet=packet, arrival=arrival, lost=signal.lost))
         signal.lost = 0
-        self._bound(signal, arrival)
+        signal.bound(arrival)
         return self._deliver(signal, arrival)
-
-    def _on_device_clock(self, signal: _Signal, packet: WirePacket) -> bool:
-        return packet.device_clock and signal.place.settings.timestamps == "device"
 
     def _drop_held(self, device: str) -> None:
         """What waited for the clock of the segment before can no longer be placed."""
@@ -271,26 +194,19 @@ class SignalTopics:
                 signal.lost += sum(len(held.packet.x) + held.lost for held in signal.held)
                 signal.held.clear()
 
-    def _bound(self, signal: _Signal, now: float) -> None:
-        waiting = sum(len(held.packet.x) for held in signal.held)
-        while len(signal.held) > 1 and (waiting > MAX_HELD or now - signal.held[0].arrival > HELD_S):
-            dropped = signal.held.popleft()
-            waiting -= len(dropped.packet.x)
-            signal.held[0].lost += dropped.lost + len(dropped.packet.x)
-
-    def _deliver(self, signal: _Signal, now: float) -> list[Item]:
+    def _deliver(self, signal: Signal, now: float) -> list[Item]:
         items = list(self._choose(signal, now))
         if signal.place.device != signal.device:
             if signal.place.device is not None:
                 signal.held.clear()
             return items
         offset = self._utc_offset
-        if self._on_device_clock(signal, signal.held[-1].packet):
+        if signal.on_device_clock(signal.held[-1].packet):
             estimate = self._clocks[signal.device].offset(now)
             if estimate is None:
                 return items
             offset = float(snap(estimate))
-        if not self._rate_known(signal):
+        if not signal.rate_known():
             return items
         while signal.held:
             held = signal.held.popleft()
@@ -301,31 +217,17 @@ class SignalTopics:
                 items += self._refuse(signal.label, error.reason, error.detail, now)
         return items
 
-    def _rate_known(self, signal: _Signal) -> bool:
-        if signal.rate_hz is None:
-            packet = signal.held[-1].packet
-            stated = signal.place.settings.rate_hz
-            if packet.rate_hz is not None:
-                signal.rate_hz = packet.rate_hz
-            elif isinstance(stated, float):
-                signal.rate_hz = stated
-            else:
-                stamps = [stamp for held in signal.held for stamp in held.packet.stamps.tolist()]
-                if len(stamps) >= 3 and stamps[-1] - stamps[0] >= RATE_S:
-                    signal.rate_hz = measured_rate(stamps)
-        return signal.rate_hz is not None
-
-    def _chunk(self, signal: _Signal, held: _Held, offset: float, now: float) -> Iterator[Item]:
+    def _chunk(self, signal: Signal, held: Held, offset: float, now: float) -> Iterator[Item]:
         """What a packet whose time has come turns into.
 
         Raises:
             WireError: If it is not used after all.
         """
         place, packet = signal.place, held.packet
-        if signal.first is not None and (changed := _changed(signal.first, packet)):
+        if signal.first is not None and (changed := changes(signal.first, packet)):
             raise WireError(Refusal.CHANGED, f"{changed}; set the device back, or start the monitor anew to accept it")
         if not signal.open or packet.run != signal.run:
-            info = self._info(signal, packet, offset)
+            info = signal.info(packet, offset, bed=self._bed)
             if not signal.open or place.known is None or info.origin != place.known.origin:
                 self._said.pop((place.name, place.name), None)
                 yield info
@@ -348,27 +250,7 @@ class SignalTopics:
         )
         signal.lost = 0
 
-    def _info(self, signal: _Signal, packet: WirePacket, offset: float) -> StreamInfo:
-        """The stream as its device describes it and the configuration completes it.
-
-        Raises:
-            WireError: If it cannot serve the bed as it is.
-        """
-        arrival_stamps = signal.place.settings.timestamps == "arrival"
-        origin = None if packet.origin is None or arrival_stamps else float(snap(packet.origin + offset))
-        candidate = replace(
-            candidate_of(signal.device, signal.modality, packet, packet.rate_hz or signal.rate_hz), origin=origin
-        )
-        # The topic has told already which stream this is: what is left of the settings says what it is.
-        told = {"name": signal.device, "type": None, "source_id": None, "channel": None, "modality": signal.modality}
-        settings = signal.place.settings.model_copy(update=told)
-        try:
-            mapped = resolve([candidate], [settings], bed=self._bed, live=True)
-        except MappingError as error:
-            raise WireError(Refusal.MAPPING, str(error)) from None
-        return mapped.channel_of[candidate.key]
-
-    def _strange_clock(self, signal: _Signal, packet: WirePacket, offset: float, now: float) -> Iterator[Item]:
+    def _strange_clock(self, signal: Signal, packet: WirePacket, offset: float, now: float) -> Iterator[Item]:
         ahead = float(packet.stamps[-1]) + offset - now
         if signal.place.settings.timestamps == "device" and abs(ahead) > FOREIGN_CLOCK_S:
             detail = (
@@ -412,7 +294,7 @@ class SignalTopics:
         return f"mqtt:{label}"
 
     def _event(
-        self, signal: _Signal, kind: StreamEventKind, now: float, detail: str, *, seconds: float = 0.0
+        self, signal: Signal, kind: StreamEventKind, now: float, detail: str, *, seconds: float = 0.0
     ) -> StreamEvent:
         key = self._key(signal.label)
         return StreamEvent(bed=self._bed, stream=key, kind=kind, t=now, seconds=seconds, detail=detail)
@@ -421,37 +303,3 @@ class SignalTopics:
     def known(self) -> Mapping[str, StreamInfo]:
         """Streams that have delivered, by place."""
         return {place.name: place.known for place in self._places.values() if place.known is not None}
-
-
-def candidate_of(device: str, modality: str, packet: WirePacket, rate_hz: float | None) -> Candidate:
-    """A signal as its topic and its first packet describe it.
-
-    Args:
-        device: From the topic.
-        modality: From the topic.
-        packet: Its first packet.
-        rate_hz: As stated, or measured.
-    """
-    return Candidate(
-        key=f"mqtt:{device}/{modality}",
-        name=device,
-        type=modality,
-        unit=packet.unit,
-        rate_hz=rate_hz,
-        rate_measured=packet.rate_hz is None,
-        source="mqtt",
-        provenance=packet.provenance,
-        modality=modality,
-        jitter_s=JITTER_S,
-    )
-
-
-def _changed(before: WirePacket, now: WirePacket) -> str:
-    """What makes a packet another signal than the stream was, in words; empty where nothing does."""
-    pairs = {
-        "rate": (before.rate_hz, now.rate_hz),
-        "unit": (before.unit, now.unit),
-        "clock": ("device" if before.device_clock else "utc", "device" if now.device_clock else "utc"),
-        "provenance": (before.provenance.value, now.provenance.value),
-    }
-    return "; ".join(f"{key} was {a}, is {b}" for key, (a, b) in pairs.items() if a != b)
