@@ -63,7 +63,8 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
         SourceError: If no job is done, or one was done with other settings.
     """
     from models.evaluation.metrics import summarise
-    from models.training.folds import write_json
+    from models.evaluation.miscalibration import reasons
+    from models.training.folds import found, write_json
 
     told, missing = predictions_of_run(plan)
     settings = plan.settings
@@ -74,7 +75,8 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
         content["notes"] = [*content["notes"], note]
         log.print(f"Figures of a part only: {note}", markup=False, highlight=False)
     write_json(settings.folder / "summary.json", content)
-    (settings.folder / "table.md").write_text(markdown(summary, content["notes"]), encoding="utf-8")
+    why = reasons(summary.rows, [fold for job in plan.jobs if (fold := found(job)) is not None])
+    (settings.folder / "table.md").write_text(markdown(summary, content["notes"], why), encoding="utf-8")
     out.print(_table(summary))
     for note in content["notes"]:
         out.print(note, style="dim", markup=False, highlight=False)
@@ -182,8 +184,14 @@ def _table(summary: Summary) -> Any:
     return table
 
 
-def markdown(summary: Summary, notes: Sequence[str]) -> str:
-    """All figures of a run as a table."""
+def markdown(summary: Summary, notes: Sequence[str], why: Sequence[str] = ()) -> str:
+    """All figures of a run as a table.
+
+    Args:
+        summary: Of the run.
+        notes: Printed below it.
+        why: Sentences on methods whose probabilities are off, of `models.evaluation.miscalibration.reasons`.
+    """
     columns = _columns(summary.rows)
     head = ["Method", "Of", "Seeds", "Subjects", "Windows", *(text for _, text in columns)]
     lines = [
@@ -206,6 +214,8 @@ def markdown(summary: Summary, notes: Sequence[str]) -> str:
                 f"| {item.method} | {item.other} | {item.subset} | {item.figure} | {d.value:+.3f}{interval} | "
                 f"{item.p_holm:.3g} |"
             )
+    if why:
+        lines += ["", "Where the expected calibration error is above its aim:", "", *(f"- {text}" for text in why)]
     lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines).rstrip() + "\n"
 

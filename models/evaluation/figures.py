@@ -26,6 +26,7 @@ _AT_ONCE: Final = 4_000_000
 """Numbers in one product of draws and thresholds; what bounds the memory."""
 _LEAST: Final = 1e-6
 """Probabilities are at least so far from 0 and 1 before their logarithm is taken."""
+_STEPS: Final = 50
 _STEEPEST: Final = 50.0
 """A slope beyond this means that the classes are told apart without error: there is no finite one."""
 
@@ -217,6 +218,22 @@ def _bin_errors(mass: NDArray[np.floating], excess: NDArray[np.floating]) -> Flo
     return np.asarray(np.abs(np.diff(ends, axis=1, prepend=0.0)).sum(axis=1) / mass[:, -1], dtype=np.float64)
 
 
+def calibration_errors(told: FloatArray, mass: FloatArray, excess: FloatArray) -> FloatArray:
+    """Expected calibration errors of the same told probabilities, 15 bins of equal mass, for several sets of labels.
+
+    Args:
+        told: (n,) probabilities of pain.
+        mass: (draws, n) weights.
+        excess: (draws, n) mass * (told - true).
+
+    Returns:
+        (draws,).
+    """
+    order, ends = _ranked(told, falling=False)
+    sums = [np.cumsum(each[:, order], axis=1)[:, ends] for each in (mass, excess)]
+    return _bin_errors(sums[0], sums[1])
+
+
 def _recalibrated(
     scored: Scored, told: FloatArray, pain: FloatArray, mass: FloatArray, weights: NDArray[np.floating]
 ) -> tuple[FloatArray, FloatArray]:
@@ -225,21 +242,11 @@ def _recalibrated(
     One step from a root-n consistent estimate has the same limit as the full solution, and sums over subjects suffice
     for it.
     """
-    clipped = np.clip(told, _LEAST, 1.0 - _LEAST)
-    x = np.log(clipped / (1.0 - clipped))
-    none = np.full(len(weights), np.nan)
-    coefficients = np.array([0.0, 1.0])
-    for _ in range(50):
-        gradient, curvature = _newton_sums(x, pain, mass, coefficients)
-        whole = curvature.sum(axis=0)
-        if whole[0] * whole[2] - whole[1] ** 2 <= 1e-9 * max(whole[0] * whole[2], 1e-12):
-            return none, none  # one class only, or one probability only
-        step = _solve(gradient.sum(axis=0)[None], whole[None])[0]
-        coefficients = coefficients + np.clip(step, -2.0, 2.0)
-        if abs(coefficients[1]) > _STEEPEST:
-            return none, none
-        if np.abs(step).max() < 1e-10:
-            break
+    x = log_odds(told)
+    coefficients = recalibration(x, pain, mass)
+    if coefficients is None:
+        none = np.full(len(weights), np.nan)
+        return none, none
     gradient, curvature = _newton_sums(x, pain, mass, coefficients)
     by_subject = [
         np.stack([np.bincount(scored.subject, column, minlength=scored.subjects) for column in columns.T], axis=1)
@@ -248,6 +255,57 @@ def _recalibrated(
     wide = weights.astype(np.float64)
     moved = coefficients + _solve(wide @ by_subject[0], wide @ by_subject[1])
     return moved[:, 0], moved[:, 1]
+
+
+def log_odds(told: FloatArray) -> FloatArray:
+    """(n,) logarithms of the odds of (n,) probabilities, which are kept off 0 and 1."""
+    clipped = np.clip(told, _LEAST, 1.0 - _LEAST)
+    return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float64)
+
+
+def recalibration(
+    x: FloatArray, pain: FloatArray, mass: FloatArray, *, free: tuple[bool, bool] = (True, True)
+) -> FloatArray | None:
+    """(intercept, slope) of logit(true) = intercept + slope * logit(told) (Cox 1958), the likeliest by Newton's method.
+
+    A step under which the labels would become less likely is halved: from probabilities that are far too sure the whole
+    one leads astray.
+
+    Args:
+        x: (n,) log odds that were told.
+        pain: (n,) 1 where there was pain, else 0.
+        mass: (n,) weights.
+        free: Which of the two is fitted; the other stays at 0 or 1.
+
+    Returns:
+        (2,), or None where there is no finite one: one class or one probability only, or classes told apart without
+        error.
+    """
+    at, which = np.array([0.0, 1.0]), np.array(free)
+    likelihood = _log_likelihood(x, pain, mass, at)
+    for _ in range(_STEPS):
+        gradients, curvatures = _newton_sums(x, pain, mass, at)
+        gradient, (a, b, c) = gradients.sum(axis=0), curvatures.sum(axis=0)
+        if a * c - b**2 <= 1e-9 * max(a * c, 1e-12):
+            return None
+        if all(free):
+            step = _solve(gradient[None], np.array([[a, b, c]]))[0]
+        else:
+            step = np.where(which, gradient / np.array([a, c]), 0.0)
+        step = np.clip(step, -2.0, 2.0)
+        while (found := _log_likelihood(x, pain, mass, at + step)) < likelihood - 1e-9 * abs(likelihood):
+            step = step / 2.0
+        at, likelihood = at + step, found
+        if abs(at[1]) > _STEEPEST:
+            return None
+        if np.abs(step).max() < 1e-10:
+            break
+    return at
+
+
+def _log_likelihood(x: FloatArray, pain: FloatArray, mass: FloatArray, at: FloatArray) -> float:
+    score = at[0] + at[1] * x
+    return float(mass @ (pain * score - np.logaddexp(0.0, score)))
 
 
 def _newton_sums(

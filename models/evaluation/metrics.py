@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.data.base import UNLABELLED
 from models.evaluation.figures import Scored, all_figures, confusions, of_confusions, reliability
+from models.evaluation.miscalibration import ECE_AIM, miscalibration
 from models.evaluation.predictions import Predictions, pooled
 from models.evaluation.resampling import DRAWS, holm, mean_with_interval, signed_rank, subject_draws, with_interval
 from models.evaluation.summary import Comparison, Figure, Row, Summary
@@ -110,6 +111,9 @@ def _row(method: str, name: str, seeds: Sequence[Predictions], *, seed: int, dra
         subject=np.concatenate([one.subject for one in each_scored]),
         subjects=each_scored[0].subjects,
     )
+    parts: list[dict[str, float]] = []
+    if name == "all" and "ece" in figures and figures["ece"].value > ECE_AIM:
+        parts = [miscalibration(one, seed=seed) for one in each_scored]
     subject_f1 = _mean_by_subject(seeds, "macro_f1")
     return Row(
         method=method,
@@ -123,6 +127,11 @@ def _row(method: str, name: str, seeds: Sequence[Predictions], *, seed: int, dra
         subject_f1=subject_f1,
         reliability=reliability(together),
         spread_of_seeds=spread,
+        miscalibration={
+            key: float(np.mean([own[key] for own in parts])) for key in parts[0] if all(key in own for own in parts)
+        }
+        if parts
+        else {},
     )
 
 

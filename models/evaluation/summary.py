@@ -47,6 +47,9 @@ class Row:
     reliability: tuple[ReliabilityBin, ...] = ()
     spread_of_seeds: Mapping[str, float] = field(default_factory=dict)
     """Standard deviation over seeds by figure, where there are several."""
+    miscalibration: Mapping[str, float] = field(default_factory=dict)
+    """What the ECE is made of (`models.evaluation.miscalibration`), mean over seeds; only on all subjects, where it
+    is above the aim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

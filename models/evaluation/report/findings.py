@@ -197,8 +197,9 @@ def _row(item: Mapping[str, Any]) -> Row:
     given["figures"] = {name: figure_of(value) for name, value in item["figures"].items() if value["value"] is not None}
     given["confusion"] = tuple(tuple(int(count) for count in line) for line in item["confusion"])
     given["reliability"] = tuple(ReliabilityBin(**one) for one in item["reliability"])
-    for name in ("subject_f1", "spread_of_seeds"):
-        given[name] = {key: float(value) for key, value in item[name].items() if value is not None}
+    for name in ("subject_f1", "spread_of_seeds", "miscalibration"):
+        # The last is not in the files of older versions.
+        given[name] = {key: float(value) for key, value in (item.get(name) or {}).items() if value is not None}
     return Row(**given)
 
 

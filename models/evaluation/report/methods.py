@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from models.evaluation.miscalibration import ECE_AIM, reasons
 from models.evaluation.published import Published, beside
 from models.evaluation.report import words
 from models.evaluation.report.elements import Html, bullets, cell, joined, key_table, paragraph, table, tag
@@ -25,6 +26,8 @@ def figures_tables(findings: Findings) -> Html:
             f"{stamp}ECE, Brier score, slope, intercept: of the probability of any pain, every class counting alike.",
         ),
     ]
+    if why := reasons(findings.rows("all"), findings.folds):
+        parts += [tag("h3", f"Methods whose ECE is above {ECE_AIM:g}, and why"), bullets(why)]
     if not any(is_baseline(row.method) for row in findings.summary.rows):
         parts.append(paragraph("No plain method was run beside these: nothing shows that a deep model is needed."))
     if any(findings.set_by_construction(row.method) for row in findings.summary.rows):
