@@ -13,8 +13,7 @@
 
 PY := .venv/bin/python
 ARGS ?=
-BUNDLES ?= crossmod-eda-ecg crossmod-eda-bvp mscn-se-eda-ecg-emg painattnnet-eda-ecg-emg \
-  painattnnet-attention-eda-ecg-emg tiny-biomoe-eda se-cnn-regions painformer-eda-untrained
+BUNDLES ?= $(patsubst models/bundles/%.toml,%,$(wildcard models/bundles/*.toml)) se-cnn-regions painformer-eda-untrained
 export PYTHON TORCH_INDEX
 
 help:
@@ -58,6 +57,7 @@ live-and-others: setup-test
 	$(MAKE) --no-print-directory live; status=$$?; \
 	wait $$others || status=1; cat "$$log"; rm -f "$$log"; exit $$status
 
+# A configuration is the whole recipe of a bundle; the two without one are no pain models.
 bundles: setup-test
 	@for name in $(BUNDLES); do \
 	  if [ -f models/bundles/$$name.toml ]; then $(PY) -m models train models/bundles/$$name.toml || exit 1; continue; fi; \

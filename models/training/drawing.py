@@ -93,7 +93,7 @@ class Drawing:
 
     Args:
         signals: What was cut.
-        inputs: What the model reads of it, as of `drawn_inputs`.
+        inputs: What the model reads of it, as of `images_of`.
     """
 
     def __init__(self, signals: Sequence[InputSpec], inputs: Sequence[InputSpec]) -> None:
