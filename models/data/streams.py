@@ -1,7 +1,8 @@
 """Windows of continuous recordings: fed through the monitor's own pipeline, every hop of them.
 
-Calibration: valid signal before the first stimulus, 30 to 120 s of it; a sitting with less is left out. Windows that
-reach back into the calibration period are left out too, and nothing is taken before it is complete.
+Calibration: valid signal before the first stimulus, 30 to 120 s of it, within what the loader set aside where there is
+such (PMCD's run-up, AI4PAIN's first baseline); a sitting with less is left out. Windows that reach back into the
+calibration period are left out too, and nothing is taken before it is complete.
 
 Label rule. The body follows a stimulus late, so a stimulus counts from its onset + 1 s to its end + 2 s. A window has
 the class of a stimulus if at least half of it lies there, that with the largest share; it has none if less than a tenth
@@ -34,6 +35,7 @@ from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
 from monitor.types import (
     MODALITY_UNITS,
+    STAMP_TICK,
     CalibrationEvent,
     CalibrationState,
     Chunk,
@@ -91,7 +93,7 @@ def stream_windows(
     stimuli = [
         places[t.stretch][0] + (t.start_s if t.onset_s is None else t.onset_s) for t in sitting.trials if t.label != 0
     ]
-    first_s = min(stimuli, default=places[-1][1])  # a recording of rest alone may be calibrated anywhere
+    first_s = _calibration_until(sitting, places, min(stimuli, default=places[-1][1]))
     length_s = max(item.samples / item.rate_hz for item in inputs)
     calibration_s = LEAST_CALIBRATION_S
     if any(needs_baseline(item.scale) for item in inputs):
@@ -120,6 +122,17 @@ def stream_windows(
     seen = [recorder.seen[i] for i in kept]
     traced = _gather(sitting, inputs, seen, t_end.tolist(), labels, statistics, (), places)
     return without_overlap(traced)
+
+
+def _calibration_until(sitting: Sitting, places: Sequence[tuple[float, float]], first_s: float) -> float:
+    """When the baseline has to be taken: before the first stimulus, within what was set aside for it.
+
+    A recording of rest alone, of which nothing was set aside, may be calibrated anywhere.
+    """
+    ends = [_moved(trial, places)[1] for trial in sitting.trials if trial.calibration]
+    until_s = max((end for end in ends if end <= first_s), default=first_s)
+    # One that lasts up to the first stimulus may end a rounding error before it.
+    return until_s if until_s < first_s - STAMP_TICK else first_s
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------

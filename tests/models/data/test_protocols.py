@@ -194,6 +194,26 @@ def test_less_than_30_s_before_the_first_stimulus_leaves_a_sitting_out() -> None
     assert [o.where for o in traced.left_out if "before the first stimulus" in o.what] == ["b", "c"]
 
 
+def test_what_was_set_aside_calibrates_a_stream_and_nothing_after_it_does() -> None:
+    """PMCD's run-up, or AI4PAIN's first baseline, though more time without pain follows."""
+
+    def bent(samples: np.ndarray) -> np.ndarray:
+        changed = samples.copy()
+        changed[round(36 * RATE_HZ) : round(48 * RATE_HZ)] += 2.0
+        return changed
+
+    aside = Trial(name="run-up", label=0, start_s=0.0, seconds=35.0, calibration=True)
+    found = []
+    for change in (None, bent):
+        sitting = continuous_sitting("a", 3, change=change)
+        marked = replace(sitting, trials=(aside, *sitting.trials))
+        found.append([_streams(one).statistics[0].values for one in (sitting, marked)])
+
+    (plain, kept), (other, kept_again) = found
+    assert kept == kept_again
+    assert plain != other
+
+
 def test_what_comes_after_a_window_never_changes_it() -> None:
     def later(samples: np.ndarray) -> np.ndarray:
         return np.where(np.arange(len(samples)) >= 80 * RATE_HZ, samples + 1, samples).astype(np.float32)
