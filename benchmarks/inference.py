@@ -14,7 +14,7 @@ from benchmarks.random_model import random_model
 from benchmarks.report import Figure, Result, median_of, ratio_of
 from benchmarks.side_by_side import Step, take_turns
 from monitor.assessment import drawn
-from monitor.bundle import Bundle, load_bundle, shipped_bundles
+from monitor.bundle_folder import Bundle, load_bundle, shipped_bundles
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner, open_session
 from monitor.types import Float32Array, FloatArray
 

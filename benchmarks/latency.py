@@ -26,7 +26,7 @@ from benchmarks.latency_player import RATES_HZ
 from benchmarks.one_thread import unrestricted
 from benchmarks.random_model import MODALITIES, random_bundle
 from benchmarks.report import Figure, Result
-from monitor.bundle import shipped_bundles
+from monitor.bundle_folder import shipped_bundles
 from monitor.errors import MonitorError
 from monitor.outputs.synthetic_playback import source_id
 from monitor.types import FloatArray

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.errors import MonitorError
 from monitor.feature_space import FEATURES_NPZ
 from monitor.scoring.session import OnnxRunner

@@ -20,7 +20,8 @@ from export.precision import MOST_CHANGE, RoundingError, noise_floor, probabilit
 from export.to_onnx import pruned, to_onnx
 from export.weights import Stored, rounded, share
 from models.base import PainModel, Shapes
-from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, Bundle, BundleSpec, InputSpec
+from monitor.bundle import BundleSpec, InputSpec
+from monitor.bundle_folder import EXPLAIN_ONNX, MODEL_ONNX, Bundle
 from monitor.feature_space import FEATURES_NPZ
 from monitor.scoring.session import SCORE_OUTPUTS, OnnxRunner
 

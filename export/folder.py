@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.bundle import MODEL_JSON, Bundle, BundleSpec, canonical_sha256, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import MODEL_JSON, Bundle, canonical_sha256, load_bundle
 
 SHIPPED_BYTES: Final = 40_000_000
 """Largest bundle that may be shipped: it lives in the repository and in every installation. A user's own may be

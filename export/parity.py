@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.base import PainModel, Shapes
-from monitor.bundle import EXPLAIN_ONNX, MODEL_ONNX, WEIGHTS_BIN
+from monitor.bundle_folder import EXPLAIN_ONNX, MODEL_ONNX, WEIGHTS_BIN
 from monitor.scoring.session import open_session
 
 BATCHES: Final = (1, 3, 8)

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from models.base import PainModel
-from monitor.bundle import WEIGHTS_BIN
+from monitor.bundle_folder import WEIGHTS_BIN
 
 Stored: TypeAlias = Literal["float32", "float16"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.admission import PACKET_MARGIN_S
-from monitor.bundle import Bundle, BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import Bundle, load_bundle
 from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
 from monitor.errors import BundleError, ConfigError, EngineError, Problem, SourceError
 from monitor.sources.transfer import transfer_of

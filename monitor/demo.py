@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from monitor.bundle import load_bundle
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings, LogSettings, LslSettings, Settings, StreamSettings
 from monitor.engine.daemon import run_engine
 from monitor.engine.engine import Engine

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from monitor.bundle import Bundle, load_bundle, shipped_bundles
+from monitor.bundle_folder import Bundle, load_bundle, shipped_bundles
 from monitor.config import BedSettings, StreamSettings
 from monitor.errors import BundleError, MonitorError
 from monitor.pipeline import Pipeline

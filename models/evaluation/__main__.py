@@ -105,7 +105,7 @@ def _streaming(
     from models.evaluation.streaming import stream_evaluation
     from models.evaluation.streaming_quiet import quiet_sittings
     from models.evaluation.streaming_tables import show_streaming
-    from monitor.bundle import load_bundle
+    from monitor.bundle_folder import load_bundle
     from monitor.errors import MonitorError
     from monitor.scoring.session import OnnxRunner
 

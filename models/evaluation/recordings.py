@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from models.evaluation.arousal import arousal_of
 from models.evaluation.recordings_replay import WRISTBAND, Course, known_items, replay_item
 from monitor.alarm import PAIN_MODERATE, PAIN_SEVERE
-from monitor.bundle import Bundle, load_bundle
+from monitor.bundle_folder import Bundle, load_bundle
 from monitor.config import AlarmSettings
 from monitor.errors import BundleError, SourceError
 from monitor.scoring.index import FAST_S

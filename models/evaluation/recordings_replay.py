@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.bundle import Bundle
+from monitor.bundle_folder import Bundle
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings, StreamSettings, load_settings
 from monitor.errors import SourceError

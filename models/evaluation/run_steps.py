@@ -26,7 +26,7 @@ def streaming_step(folder: Path, plan: Plan) -> Path:
     """
     from models.data.protocols import SILENCE_IS_REST
     from models.evaluation.streaming import stream_evaluation
-    from monitor.bundle import load_bundle
+    from monitor.bundle_folder import load_bundle
     from monitor.scoring.session import OnnxRunner
 
     bundle = load_bundle(plan.settings.bundle_out)

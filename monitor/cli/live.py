@@ -42,7 +42,7 @@ def demo(
 
     Exit code 0 after --seconds, 130 after Ctrl-C.
     """
-    from monitor.bundle import load_bundle
+    from monitor.bundle_folder import load_bundle
     from monitor.cli import screen
     from monitor.demo import run_demo
 

@@ -10,7 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from monitor.bundle import Bundle, BundleSpec, InputSpec
+    from monitor.bundle import BundleSpec, InputSpec
+    from monitor.bundle_folder import Bundle
 
 TITLE: Final = "Shipped model bundles · RESEARCH USE ONLY"
 TABLE_WIDTH: Final = 118
@@ -31,7 +32,7 @@ def models(
     """
     from rich.console import Console
 
-    from monitor.bundle import load_bundle, shipped_bundles
+    from monitor.bundle_folder import load_bundle, shipped_bundles
 
     bundles = [load_bundle(name) for name in shipped_bundles()]
     taken: list[float | None] = [None] * len(bundles)

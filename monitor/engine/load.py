@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from monitor.assessment import drawn
-from monitor.bundle import Bundle
+from monitor.bundle_folder import Bundle
 from monitor.config import BedSettings
 from monitor.errors import Problem
 from monitor.scoring.scorer import Runner

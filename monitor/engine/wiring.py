@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.bundle import Bundle, BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import Bundle, load_bundle
 from monitor.clock import Clock
 from monitor.config import BedSettings, Settings
 from monitor.engine.beds import BedPipeline, PipelineFactory

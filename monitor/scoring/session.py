@@ -13,7 +13,8 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
-from monitor.bundle import WEIGHTS_BIN, Bundle, BundleSpec
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import WEIGHTS_BIN, Bundle
 from monitor.errors import BundleError
 from monitor.feature_space import FeatureSpace, read_feature_space
 from monitor.scoring.graph_file import external_locations

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from monitor.bundle import Bundle, BundleSpec, load_bundle, shipped_bundles
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import Bundle, load_bundle, shipped_bundles
 from monitor.config import BedSettings
 from monitor.errors import BundleError, SessionError
 from monitor.pipeline import Pipeline

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.report import Figure, ratio_of
 from benchmarks.side_by_side import take_turns
-from monitor.bundle import shipped_bundles
+from monitor.bundle_folder import shipped_bundles
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from export import folder
 from export.folder import write_folder
-from monitor.bundle import SHIPPED_DIR, load_bundle, shipped_bundles
+from monitor.bundle_folder import SHIPPED_DIR, load_bundle, shipped_bundles
 from monitor.errors import BundleError
 from tests.helpers.tiny_bundle import write_tiny_bundle
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.__main__ import app
-from monitor.bundle import load_bundle
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner

@@ -16,7 +16,7 @@ from models.checkpoint import save_head
 from models.image_pipeline import TinyBioMoEPipeline
 from models.painattnnet import MSCNOnly
 from models.tiny_biomoe import TinyBioMoE
-from monitor.bundle import load_bundle
+from monitor.bundle_folder import load_bundle
 from monitor.dsp import Baseline, scale
 
 

@@ -124,7 +124,7 @@ def test_a_bundle_of_halves_scores_as_its_rounded_module(halves: tuple[Path, Wid
     assert content["parity"]["rounding.windows"] == "64 random"
     for group in ("logits", "features", "attention"):
         assert 0 < content["parity"][f"noise.{group}"] < 1e-5
-    from monitor.bundle import load_bundle
+    from monitor.bundle_folder import load_bundle
 
     signal = np.random.default_rng(2).standard_normal((1, SAMPLES)).astype(np.float32)
     found = OnnxRunner([load_bundle(out)]).score("pooled", {"eda": signal}).logits

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.bundle import load_bundle
+from monitor.bundle_folder import load_bundle
 from monitor.clock import SystemClock
 from monitor.config import BedSettings, load_settings
 from monitor.engine.beds import BedPipeline

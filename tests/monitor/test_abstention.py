@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from export.folder import write_folder
 from monitor.alarm.manager import AlarmOutput
-from monitor.bundle import AbstainSpec, BundleSpec, load_bundle
+from monitor.bundle import AbstainSpec, BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.cli.lines import JsonLines, ScoreLines
 from monitor.config import BedSettings
 from monitor.errors import BundleError

@@ -72,7 +72,7 @@ def test_an_interruption_is_no_interval_and_a_slower_device_is_learnt() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline_factory(tmp_path_factory: pytest.TempPathFactory) -> object:
-    from monitor.bundle import load_bundle
+    from monitor.bundle_folder import load_bundle
 
     spec = load_bundle(str(write_tiny_bundle(tmp_path_factory.mktemp("b")))).spec
 

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from monitor import dsp
-from monitor.bundle import BundleSpec, FilterSpec, InputSpec, ScaleSpec, default_input, load_bundle
+from monitor.bundle import BundleSpec, FilterSpec, InputSpec, ScaleSpec, default_input
+from monitor.bundle_folder import load_bundle
 from monitor.preprocess import StreamBuffer
 from monitor.quality import judge
 from monitor.scoring.session import OnnxRunner

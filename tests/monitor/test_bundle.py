@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor import bundle as bundle_module
-from monitor.bundle import BundleSpec, canonical_sha256, default_input, load_bundle, shipped_bundles
+from monitor import bundle_folder
+from monitor.bundle import BundleSpec, default_input
+from monitor.bundle_folder import canonical_sha256, load_bundle, shipped_bundles
 from monitor.errors import BundleError
 from tests.helpers.tiny_bundle import write_tiny_bundle
 
@@ -68,7 +69,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 def test_a_missing_folder_names_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tiny_bundle(tmp_path / "shipped", name="one")
-    monkeypatch.setattr(bundle_module, "SHIPPED_DIR", tmp_path / "shipped")
+    monkeypatch.setattr(bundle_folder, "SHIPPED_DIR", tmp_path / "shipped")
     assert shipped_bundles() == ("one",)
     assert load_bundle("one").spec.name == "one"
     with pytest.raises(BundleError, match=r"no-such: there is no such model bundle.*\(one\)"):

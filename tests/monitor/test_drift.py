@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import BundleSpec, ScaleSpec, load_bundle
+from monitor.bundle import BundleSpec, ScaleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.drift import SPAN_S, DriftWatch, deviation
 from monitor.dsp import Baseline
 from monitor.types import (

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from monitor import assessment as rooms
 from monitor import dsp
-from monitor.bundle import BundleSpec, FilterSpec, InputSpec, ScaleSpec, default_input, load_bundle
+from monitor.bundle import BundleSpec, FilterSpec, InputSpec, ScaleSpec, default_input
+from monitor.bundle_folder import load_bundle
 from monitor.errors import BundleError
 from monitor.images.render import render
 from monitor.images.spec import RenderSpec

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.sources.synthetic_patient import SyntheticPatient
 from monitor.types import (
     AlarmEvent,

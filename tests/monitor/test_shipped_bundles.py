@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from monitor.bundle import Bundle, load_bundle, shipped_bundles
+from monitor.bundle_folder import Bundle, load_bundle, shipped_bundles
 from monitor.config import BedSettings
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import has_index

@@ -11,7 +11,7 @@ from models.training.__main__ import app
 from models.training.emotion import EMOTION_BUNDLES
 from models.training.settings import load_run_settings
 from models.training.untrained import UNTRAINED_BUNDLES
-from monitor.bundle import SHIPPED_DIR, shipped_bundles
+from monitor.bundle_folder import SHIPPED_DIR, shipped_bundles
 from monitor.errors import ConfigError
 from tests.conftest import REPOSITORY
 from tests.helpers.training_runs import run_config

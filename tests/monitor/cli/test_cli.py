@@ -214,7 +214,7 @@ def test_a_mistake_is_one_message_and_its_code(
 
 
 def test_models_lists_what_is_shipped(command: Command) -> None:
-    from monitor.bundle import shipped_bundles
+    from monitor.bundle_folder import shipped_bundles
 
     shown = command("models", "--json")
     assert shown.code == 0
@@ -231,7 +231,7 @@ def test_models_lists_what_is_shipped(command: Command) -> None:
 def test_models_are_listed_whole_in_any_terminal(
     command: Command, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
-    from monitor.bundle import load_bundle, shipped_bundles
+    from monitor.bundle_folder import load_bundle, shipped_bundles
 
     monkeypatch.setenv("COLUMNS", columns)
     shown = command("models", "--no-measure").out

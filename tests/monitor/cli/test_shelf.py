@@ -6,7 +6,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from monitor.bundle import load_bundle, shipped_bundles
+from monitor.bundle_folder import load_bundle, shipped_bundles
 from monitor.cli import app
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.engine.attention_frames import attention_frame
 from monitor.images.render import picture, render
 from monitor.images.spec import ScalogramRender, WaveformRender

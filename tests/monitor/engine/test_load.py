@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor.bundle import FilterSpec, InputSpec, ScaleSpec, load_bundle
+from monitor.bundle import FilterSpec, InputSpec, ScaleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings, Settings
 from monitor.engine import wiring
 from monitor.engine.load import SHARE, WATCHDOG_SHARE, measure, outlasts, overloads, smallest_hop_s

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.config import AlarmSettings, BedSettings
 from monitor.engine.attention_frames import attention_frame
 from monitor.engine.snapshot import WAVE_BACKLOG_S, BedSnapshot

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.folder import write_folder
-from monitor.bundle import load_bundle
+from monitor.bundle_folder import load_bundle
 from monitor.errors import BundleError
 from monitor.scoring.graph_file import external_locations
 from monitor.scoring.session import OnnxRunner, open_session

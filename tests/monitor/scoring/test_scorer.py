@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.scoring.scorer import has_index, pain_evidence, probabilities
 from tests.helpers.tiny_bundle import write_tiny_bundle
 

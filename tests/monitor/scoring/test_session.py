@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from export.folder import write_folder
-from monitor.bundle import Bundle, load_bundle
+from monitor.bundle_folder import Bundle, load_bundle
 from monitor.errors import BundleError
 from monitor.scoring.session import OnnxRunner, open_session
 from tests.helpers.tiny_bundle import write_tiny_bundle

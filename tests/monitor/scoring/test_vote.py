@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import AbstainSpec, BundleSpec, load_bundle
+from monitor.bundle import AbstainSpec, BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings, Settings, contradictions
 from monitor.engine.load import overloads
 from monitor.scoring.vote import voted

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.bundle import FilterSpec, InputSpec, ScaleSpec, load_bundle
+from monitor.bundle import FilterSpec, InputSpec, ScaleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings
 from monitor.images.spec import RecurrenceRender, WaveformRender
 from monitor.pipeline import Pipeline

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.bundle import Bundle, load_bundle
+from monitor.bundle_folder import Bundle, load_bundle
 from monitor.config import BedSettings
 from monitor.errors import SessionError
 from monitor.pipeline import Pipeline

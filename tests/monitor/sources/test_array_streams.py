@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.bundle import FilterSpec, InputSpec, ScaleSpec, load_bundle
+from monitor.bundle import FilterSpec, InputSpec, ScaleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.checkup import unusable
 from monitor.cli.inventory import _stream_lines
 from monitor.config import BedSettings, Settings, StreamSettings, contradictions

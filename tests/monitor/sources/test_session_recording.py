@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.bundle import BundleSpec, load_bundle
+from monitor.bundle import BundleSpec
+from monitor.bundle_folder import load_bundle
 from monitor.config import BedSettings, StreamSettings
 from monitor.errors import SourceError
 from monitor.outputs.playback import recording_packets
