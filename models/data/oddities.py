@@ -167,7 +167,12 @@ def _plausible(tracks: Sequence[Track], channel: Channel, where: str) -> Iterato
 
 
 def class_oddities(
-    counts: Mapping[str, Sequence[ClassCount]], classes: Sequence[str], parts: Mapping[str, str], *, cut: bool
+    counts: Mapping[str, Sequence[ClassCount]],
+    classes: Sequence[str],
+    parts: Mapping[str, str],
+    *,
+    cut: bool,
+    configured: bool = False,
 ) -> Iterator[Oddity]:
     """What is odd about the classes of all sittings together.
 
@@ -176,13 +181,17 @@ def class_oddities(
         classes: Names of the data set's classes.
         parts: By sitting: train, validation, test or empty.
         cut: The data come cut, so that the length of a trial is the data set's; a stream is cut into equal windows.
+        configured: The classes are the configuration's, not the data set's: some of them may well be of nobody. Whether
+            one that is trained on is among these is said when windows are cut.
     """
     own = {key: value for key, value in counts.items() if parts[key] != "test"}
     total = {name: sum(c.trials for cs in own.values() for c in cs if c.name == name) for name in classes}
     for name in classes:
         if own and not total[name]:
             what = "no trial has it: nothing can be learnt about it"
-            yield Oddity(level="error", code="class", where=name, what=what)
+            enough = configured and sum(n > 0 for n in total.values()) > 1
+            todo = "Leave it out of task.classes" if configured else ""
+            yield Oddity(level="warning" if enough else "error", code="class", where=name, what=what, todo=todo)
     there = {name: n for name, n in total.items() if n}
     if there and max(there.values()) > 1.5 * min(there.values()):
         what = "the classes differ in number: " + ", ".join(f"{name} {n}" for name, n in there.items())

@@ -9,6 +9,7 @@ from typing import Any, Final
 from models.data.ai4pain import may_be_joined
 from models.data.oddities import ClassCount, class_oddities, count_classes, signal_oddities
 from models.data.recorded import PROTOCOLS, Channel, DataSet, Oddity, Sitting, SittingFiles
+from models.data.settings import OWN
 from monitor.errors import SourceError
 
 _CALIBRATION_S: Final = 30.0
@@ -117,6 +118,7 @@ def survey(data: DataSet, *, on_sitting: Callable[[SittingFiles], object] | None
         data.classes,
         {f"{s.part} {s.key}".strip(): s.part for s in found},
         cut=cut,
+        configured=data.kind in OWN,
     )
     oddities += _people(found, late)
     if joinable:

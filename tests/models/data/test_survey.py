@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,16 @@ def test_people_and_classes_that_nobody_can_learn_from_are_errors() -> None:
     one_class = of(*(one("EDA", clean("EDA"), subject=s, trials=pair()[:1]) for s in "ab"))
     assert [(o.where, o.code) for o in one_class.oddities if o.level == "error"] == [("yes", "class")]
     assert not of(*(one("EDA", clean("EDA"), subject=s, trials=pair()) for s in "ab")).wrong
+
+
+@pytest.mark.parametrize(("kind", "labels", "level"), [("e4", 2, "warning"), ("e4", 1, "error"), ("pmed", 2, "error")])
+def test_of_the_configurations_own_classes_some_may_be_of_nobody(kind: str, labels: int, level: str) -> None:
+    sitting = replace(one("EDA", clean("EDA"), trials=pair()[:labels]), classes=("no", "yes", "very"))
+    people = [replace(sitting, subject=s, digest=s) for s in "ab"]
+    files = tuple(SittingFiles(subject=s.subject, read=lambda s=s: s) for s in people)
+    data = DataSet(kind=kind, root=Path("x"), classes=sitting.classes, sittings=files, refused={})
+    found = {o.level for o in survey(data).oddities if o.where == "very"}
+    assert found == {level}
 
 
 def test_mixed_rates_and_channels_are_said() -> None:
