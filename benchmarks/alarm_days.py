@@ -28,12 +28,12 @@ from monitor.alarm import HEART_RATE, PAIN_MODERATE, PAIN_SEVERE, SCR_RATE, SPI,
 from monitor.alarm.limits import changed_limits
 from monitor.bundle_folder import load_bundle
 from monitor.config import AlarmSettings, BedSettings
+from monitor.modality import MODALITY_UNITS
 from monitor.pipeline import Pipeline
 from monitor.scoring.session import OnnxRunner
 from monitor.sources.artefacts import Artefact
 from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_chunks
 from monitor.types import (
-    MODALITY_UNITS,
     AlarmEvent,
     AlarmKind,
     Chunk,

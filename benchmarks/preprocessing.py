@@ -25,11 +25,12 @@ from benchmarks.side_by_side import Step, take_turns
 from monitor import dsp
 from monitor.bundle import BundleSpec, CalibrationSpec, ClassSpec, InputSpec, TrainingSpec, WeightsSpec, default_input
 from monitor.config import BedSettings
+from monitor.modality import MODALITY_UNITS
 from monitor.pipeline import Pipeline
 from monitor.preprocess import StreamBuffer
 from monitor.scoring.scorer import RawScore
 from monitor.sources.synthetic import SyntheticPatient
-from monitor.types import MODALITY_UNITS, Chunk, Float32Array, FloatArray, Provenance, Score, StreamInfo, snap
+from monitor.types import Chunk, Float32Array, FloatArray, Provenance, Score, StreamInfo, snap
 
 RATE_HZ: Final = 512
 MODALITIES: Final = ("ECG", "EDA")

@@ -31,8 +31,8 @@ from monitor.link import (
     StreamView,
     WaveBlock,
 )
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.synthetic import SyntheticPatient
-from monitor.types import MODALITY_UNITS
 
 POSED_BUNDLE: Final = "no-model-posed"
 """Not the name of a model that ships: these pictures must not pass for what one of them does."""

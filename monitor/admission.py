@@ -7,10 +7,11 @@ from typing import Final
 
 from monitor.assessment import BundlePlan
 from monitor.config import BedSettings
+from monitor.modality import many_channels
 from monitor.preprocess import StreamBuffer
 from monitor.quality import HISTORY_S
 from monitor.scoring.measures import LONGEST_S, PlainMeasures
-from monitor.types import Reason, StreamEvent, StreamEventKind, StreamInfo, many_channels
+from monitor.types import Reason, StreamEvent, StreamEventKind, StreamInfo
 
 SILENT_S: Final = 5.0
 """A stream that has brought nothing for this long (or for the allowed lateness) is not waited for."""

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.images.spec import RenderSpec
-from monitor.types import MODALITY_UNITS, many_channels
+from monitor.modality import MODALITY_UNITS, many_channels
 
 
 class _Spec(BaseModel):

@@ -10,9 +10,9 @@ from monitor.bundle import BundleSpec
 from monitor.bundle_folder import Bundle, load_bundle
 from monitor.config import BedSettings, MqttSettings, Settings, StreamSettings, load_settings
 from monitor.errors import BundleError, ConfigError, EngineError, Problem, SourceError
+from monitor.modality import many_channels, parse_modality
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import canonical_unit, convert, known_units
-from monitor.types import many_channels, parse_modality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,8 @@ from monitor.beats import (
     peaks_apart,
     r_peaks,
 )
-from monitor.types import FloatArray, Quality, Reason, many_channels
+from monitor.modality import many_channels
+from monitor.types import FloatArray, Quality, Reason
 
 FLAT_S: Final[Mapping[str, float]] = MappingProxyType(
     {"ECG": 2.0, "BVP": 2.0, "EMG": 2.0, "EDA": 10.0, "RESP": 10.0, "SPO2": 60.0}

@@ -35,13 +35,14 @@ from models.data.recorded import (
 )
 from models.data.settings import DataSettings
 from monitor.errors import MonitorError, SourceError
+from monitor.modality import MODALITY_UNITS
 from monitor.sessions.reader import SessionReader
 from monitor.sources.base import Recording, Signal
 from monitor.sources.e4 import find_e4_files, read_e4
 from monitor.sources.names import guess_modalities
 from monitor.sources.session_recording import read_session
 from monitor.sources.xdf import read_xdf
-from monitor.types import MODALITY_UNITS, Provenance
+from monitor.types import Provenance
 
 _NRS: Final = re.compile(r"(?:^|[ :,])nrs (\d+(?:\.\d+)?)(?=$|[ :,])", re.IGNORECASE)
 _BIDS: Final = re.compile(r"(?:^|_)sub-(?P<subject>[A-Za-z0-9]+)(?:.*?_ses-(?P<session>[A-Za-z0-9]+))?")

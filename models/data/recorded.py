@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import SourceError
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.units import canonical_unit, convert
-from monitor.types import MODALITY_UNITS
 
 Float32Array = NDArray[np.float32]
 FloatArray = NDArray[np.float64]

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.config import read_toml
 from monitor.errors import Problem
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.physiology_population import load_population
 from monitor.sources.units import canonical_unit, known_units
-from monitor.types import MODALITY_UNITS
 
 Kind = Literal[
     "biovid-a",

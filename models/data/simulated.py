@@ -15,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from monitor.bundle import InputSpec
+from monitor.modality import MODALITY_UNITS
 from monitor.pipeline import Pipeline
 from monitor.sources.physiology_population import load_population
 from monitor.sources.synthetic import Confounder, PainEpisode, SyntheticPatient, patient_chunks, patient_seed
-from monitor.types import MODALITY_UNITS, Chunk, Event, Provenance, StreamInfo, snap
+from monitor.types import Chunk, Event, Provenance, StreamInfo, snap
 
 CLASSES: Final = ("none", "moderate", "severe")
 NONE, MODERATE, SEVERE = range(3)

@@ -24,10 +24,10 @@ from models.data.settings import DataSettings
 from models.data.simulated import CLASSES, CONFOUNDED_S
 from models.data.simulated_neurokit import MODALITIES, neurokit, neurokit_signals
 from models.data.simulated_session import CONFOUNDERS, Session, draw_faults, draw_rates, draw_session
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.physiology_events import PHASIC_PLATEAU_S
 from monitor.sources.physiology_population import POPULATION_FILE, Population, load_population
 from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, SyntheticPatient
-from monitor.types import MODALITY_UNITS
 
 PARTS: Final = ("train", "validation", "calibration", "test")
 

@@ -18,9 +18,9 @@ import numpy as np
 from models.data.recorded import Channel, FloatArray, Stretch, Track
 from models.data.simulated_session import Session, draw_rates, draw_session
 from monitor.errors import ConfigError, Problem
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.physiology_population import Population, load_population
 from monitor.sources.synthetic_patient import patient_seed
-from monitor.types import MODALITY_UNITS
 
 MODALITIES: Final = ("ECG", "EDA", "BVP", "RESP")
 

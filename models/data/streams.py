@@ -32,9 +32,9 @@ from models.data.unscored import Recorder, unscored_spec
 from monitor.bundle import InputSpec
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings
+from monitor.modality import MODALITY_UNITS
 from monitor.pipeline import Pipeline
 from monitor.types import (
-    MODALITY_UNITS,
     STAMP_TICK,
     CalibrationEvent,
     CalibrationState,

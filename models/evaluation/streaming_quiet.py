@@ -14,9 +14,9 @@ import numpy as np
 
 from models.data.recorded import Channel, Sitting, Stretch, Track, Trial
 from models.data.simulated import CLASSES
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.physiology_events import PainEpisode
 from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, SyntheticPatient, patient_seed
-from monitor.types import MODALITY_UNITS
 
 EVERY_S: Final = 900.0
 REST_S: Final = 150.0

@@ -214,9 +214,9 @@ def _stop_with_parent(stop: threading.Event) -> None:
 def _synthetic(
     number: int, modalities: str, rest: float, tag: str, start: float, duration: float | None, packet_s: float
 ) -> tuple[tuple[SignalSpec, ...], Iterator[Packet], float | None]:
+    from monitor.modality import parse_modality
     from monitor.outputs.synthetic_playback import synthetic_packets, synthetic_specs
     from monitor.sources.synthetic import SyntheticPatient
-    from monitor.types import parse_modality
 
     names = [parse_modality(name) for name in modalities.split(",")]
     patient = SyntheticPatient(part="demo", number=number, rest_s=rest)

@@ -9,7 +9,7 @@ from pydantic import Field
 from monitor.config.alarm import AlarmSettings
 from monitor.config.table import Table
 from monitor.errors import MappingError, Problem
-from monitor.types import many_channels, parse_modality
+from monitor.modality import many_channels, parse_modality
 
 VoteRule: TypeAlias = Literal["first", "any", "majority", "weighted"]
 """How several bundles of a bed decide together; see `monitor.scoring.vote`."""

@@ -17,7 +17,7 @@ from monitor.dashboard.attention import Shading
 from monitor.dashboard.parts import Label, Panel, Text
 from monitor.dashboard.sweep import Scale, SweepBuffer
 from monitor.link import StreamView, WaveBlock
-from monitor.types import many_channels
+from monitor.modality import many_channels
 
 SPAN_S: Final = 10.0
 """Seconds across the screen."""

@@ -32,8 +32,8 @@ from monitor.frames import (
     StreamView,
     WaveBlock,
 )
+from monitor.modality import MODALITY_UNITS
 from monitor.types import (
-    MODALITY_UNITS,
     AlarmAction,
     AlarmEvent,
     CalibrationEvent,

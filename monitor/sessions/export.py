@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import SessionError
+from monitor.modality import MODALITY_UNITS
 from monitor.outputs.fhir import Mapper, Resource
 from monitor.sessions.reader import SessionReader, StoredStream
 from monitor.sessions.report import bundles_in_words, provenance, signals_in_words
 from monitor.sessions.rows import RecordingGap
 from monitor.types import (
-    MODALITY_UNITS,
     AlarmAction,
     AlarmEvent,
     CalibrationEvent,

@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from monitor.errors import SessionError
+from monitor.modality import MODALITY_UNITS
 from monitor.sessions.reader import SessionReader
 from monitor.sessions.report import bundles_in_words, contiguous_limit_s, duration, provenance, signals_in_words
-from monitor.types import (
-    MODALITY_UNITS,
-    AlarmEvent,
-    AlarmKind,
-    FloatArray,
-    Marker,
-    PainIndex,
-    Presence,
-    StreamInfo,
-)
+from monitor.types import AlarmEvent, AlarmKind, FloatArray, Marker, PainIndex, Presence, StreamInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import MonitorError
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.physiology_random import Purpose, generator
 from monitor.sources.physiology_waveforms import motion_waveform
-from monitor.types import MODALITY_UNITS, Float32Array, FloatArray
+from monitor.types import Float32Array, FloatArray
 
 ArtefactKind = Literal["gap", "dropout", "motion", "saturation", "drift", "jitter", "clock_jump", "mains"]
 

@@ -13,10 +13,11 @@ from typing import Final
 
 from monitor.config import StreamSettings
 from monitor.errors import MappingError
+from monitor.modality import many_channels, parse_modality
 from monitor.sources.base import Candidate
 from monitor.sources.mapping import resolve
 from monitor.sources.names import guess_modalities
-from monitor.types import StreamEventKind, StreamInfo, many_channels, parse_modality
+from monitor.types import StreamEventKind, StreamInfo
 
 ANY_PLACE: Final = "lsl"
 """Name of the place that a bed without named streams still has when nothing at all turned up."""

@@ -30,12 +30,13 @@ from typing import Final
 
 from monitor.config import StreamSettings
 from monitor.errors import MappingError
+from monitor.modality import MODALITY_MIN_RATE_HZ, MODALITY_UNITS, many_channels, parse_modality
 from monitor.sources.base import Candidate
 from monitor.sources.names import guess_modalities, stream_of
 from monitor.sources.suggest import describe, map_option, stated_unit, toml_table
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import ARBITRARY, COUNTS, canonical_unit, convert, known_units
-from monitor.types import MODALITY_MIN_RATE_HZ, MODALITY_UNITS, Reason, StreamInfo, many_channels, parse_modality
+from monitor.types import Reason, StreamInfo
 
 AUXILIARY: Final = frozenset({"TEMP", "ACC"})
 """Modalities that no model takes as an input: they never stop a mapping unless someone needs them."""

@@ -12,6 +12,7 @@ import numpy as np
 from monitor.clock import Clock
 from monitor.config import MqttSettings
 from monitor.errors import MappingError
+from monitor.modality import parse_modality
 from monitor.sources.broker import Connection, Received, connect
 from monitor.sources.mqtt_signal import candidate_of
 from monitor.sources.senml import measured_rate
@@ -20,7 +21,7 @@ from monitor.sources.suggest import toml_table
 from monitor.sources.topics import bed_topic, signal_of
 from monitor.sources.wire import decode
 from monitor.sources.wire_packet import Refusal, WireError, WirePacket
-from monitor.types import Provenance, parse_modality
+from monitor.types import Provenance
 
 MAX_TOPICS: Final = 256
 """Topics that are told apart in one look."""

@@ -17,13 +17,14 @@ from typing import Final, TypeAlias
 
 from monitor.config import BedSettings, StreamSettings
 from monitor.errors import MappingError
+from monitor.modality import parse_modality
 from monitor.sources.lsl_stamps import ArrivalStamps
 from monitor.sources.mqtt_clock import DeviceClock
 from monitor.sources.mqtt_signal import Held, Place, Signal, changes
 from monitor.sources.topics import bed_topic, signal_of
 from monitor.sources.wire import decode
 from monitor.sources.wire_packet import Refusal, WireError, WirePacket
-from monitor.types import Chunk, StreamEvent, StreamEventKind, StreamInfo, parse_modality, snap
+from monitor.types import Chunk, StreamEvent, StreamEventKind, StreamInfo, snap
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from typing import Final
 import numpy as np
 
 from monitor.errors import SessionError, SourceError
+from monitor.modality import many_channels
 from monitor.sessions.reader import SessionReader, StoredStream
 from monitor.sources.base import WHOLE, Candidate, Recording, Signal
-from monitor.types import Float32Array, FloatArray, Marker, Provenance, many_channels, snap
+from monitor.types import Float32Array, FloatArray, Marker, Provenance, snap
 
 SUFFIX: Final = ".db"
 

@@ -7,10 +7,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.base import Candidate
 from monitor.sources.names import guess_modalities, stream_of
 from monitor.sources.units import COUNTS, canonical_unit
-from monitor.types import MODALITY_UNITS
 
 
 def suggest(candidates: Sequence[Candidate]) -> str:

@@ -15,11 +15,12 @@ from typing import Final, Protocol
 
 from monitor.clock import Clock
 from monitor.errors import MonitorError
+from monitor.modality import MODALITY_UNITS
 from monitor.sources.artefacts import Artefact
 from monitor.sources.base import Candidate, Recording, Signal, SourceReading
 from monitor.sources.physiology_events import Confounder, PainEpisode
 from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, SEED_RANGES, SyntheticPatient, index_at, patient_seed
-from monitor.types import MODALITY_UNITS, Chunk, Float32Array, FloatArray, Provenance, StreamInfo, snap
+from monitor.types import Chunk, Float32Array, FloatArray, Provenance, StreamInfo, snap
 
 __all__ = [
     "DEFAULT_RATES_HZ",

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 
 from monitor.errors import MonitorError
+from monitor.modality import MODALITY_UNITS
 from monitor.sources import synthetic_regions, synthetic_video
 from monitor.sources.synthetic_patient import DEFAULT_RATES_HZ, SyntheticPatient
-from monitor.types import MODALITY_UNITS, Float32Array, FloatArray, snap
+from monitor.types import Float32Array, FloatArray, snap
 
 REGIONS: Final = "ARRAY:regions"
 VIDEO: Final = "EMBED:video"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from monitor.types import MODALITY_UNITS
+from monitor.modality import MODALITY_UNITS
 
 COUNTS: Final = "counts"
 """Raw converter output: carries no physical meaning without a transfer function."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from monitor.bundle import BundleSpec
 from monitor.config import BedSettings
+from monitor.modality import MODALITY_UNITS
 from monitor.pipeline import Pipeline
 from monitor.scoring.scorer import RawScore
 from monitor.types import (
-    MODALITY_UNITS,
     Chunk,
     Event,
     Float32Array,

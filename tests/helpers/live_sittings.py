@@ -10,10 +10,11 @@ from models.data.recorded import Channel, Sitting, Stretch, Track, Trial
 from models.data.simulated import CLASSES
 from models.data.unscored import unscored_spec
 from monitor.bundle import BundleSpec, default_input
+from monitor.modality import MODALITY_UNITS
 from monitor.scoring.scorer import RawScore
 from monitor.sources.physiology_events import PainEpisode
 from monitor.sources.synthetic_patient import SyntheticPatient
-from monitor.types import MODALITY_UNITS, Float32Array
+from monitor.types import Float32Array
 
 REST_S = 60.0
 EPISODES = (

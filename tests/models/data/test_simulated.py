@@ -7,7 +7,7 @@ import pytest
 
 from models.data.simulated import RATES_HZ, draw_sitting, least_rates
 from monitor.bundle import default_input
-from monitor.types import MODALITY_MIN_RATE_HZ
+from monitor.modality import MODALITY_MIN_RATE_HZ
 
 MODALITIES = ("EDA", "ECG", "EMG")
 FINE = tuple(default_input(modality, rate_hz=512.0, samples=2816) for modality in MODALITIES)

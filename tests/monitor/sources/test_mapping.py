@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.config import Settings, StreamSettings
 from monitor.errors import MappingError
+from monitor.modality import MODALITY_MIN_RATE_HZ, MODALITY_UNITS
 from monitor.sources.base import Candidate
 from monitor.sources.mapping import Mapped, override, parse_map, resolve
 from monitor.sources.names import guess_modalities, modality_by_name
@@ -19,7 +20,6 @@ from monitor.sources.recordings import open_recording
 from monitor.sources.suggest import suggest
 from monitor.sources.transfer import transfer_of
 from monitor.sources.units import canonical_unit, convert
-from monitor.types import MODALITY_MIN_RATE_HZ, MODALITY_UNITS
 
 RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "recordings"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -13,6 +13,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from monitor.clock import ManualClock, SystemClock
 from monitor.errors import MonitorError
+from monitor.modality import MODALITY_UNITS
 from monitor.quality import HISTORY_S, judge
 from monitor.sources.physiology_pulse import draw_pulse
 from monitor.sources.synthetic import (
@@ -27,7 +28,7 @@ from monitor.sources.synthetic import (
     patient_seed,
     synthetic_recording,
 )
-from monitor.types import MODALITY_UNITS, STAMP_TICK, FloatArray, Provenance
+from monitor.types import STAMP_TICK, FloatArray, Provenance
 
 ODD_RATES = {"ECG": 255.3, "EDA": 15.5, "BVP": 64.0, "EMG": 496.0}
 SECONDS = 70.0  # crosses two block edges
