@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.evaluation.command import markdown
 from models.evaluation.figures import Scored, of_probabilities
 from models.evaluation.metrics import summarise
 from models.evaluation.miscalibration import ECE_AIM, miscalibration, reasons
@@ -146,6 +147,14 @@ def test_only_what_is_above_the_aim_has_to_explain_itself() -> None:
     assert not found["phasic"].miscalibration
     assert len(reasons(summary.rows, [])) == 1
     assert reasons([row({}, ece=0.05)], []) == ()
+
+
+def test_the_table_has_the_sentence_of_its_folds() -> None:
+    summary = summarise([made_run.predictions("fcn-eda", strength=1.0)], data="x", draws=20)
+    text = markdown(summary, ["a note"], reasons(summary.rows, [fold(12, 480)]))
+    assert "- fcn-eda: ECE 0." in text
+    assert "The temperature was fitted on 12 calibration subjects with 480 windows." in text
+    assert "above its aim" not in markdown(summary, ["a note"])
 
 
 def test_the_page_has_the_sentence_and_reads_what_older_versions_wrote(tmp_path: Path) -> None:
