@@ -13,7 +13,7 @@ import pytest
 
 PURE = [
     *("types", "errors", "clock", "dsp", "timeline", "buffer", "preprocess", "windows", "quality", "alarm", "pipeline"),
-    *("bundle", "images", "assessment", "calibration", "scoring"),
+    *("bundle", "bundle_folder", "images", "assessment", "beats", "calibration", "modality", "scoring"),
 ]
 PACKAGES = ("monitor", "models", "export", "benchmarks")
 
