@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from models.data.biovid_people import NON_REACTIVE
 from models.evaluation.report.findings import Findings, is_baseline
 from models.evaluation.summary import Comparison, Figure, Row
 
@@ -186,6 +187,12 @@ def limits(findings: Findings) -> list[str]:
         )
     if findings.setting("data", "leave_out") or findings.setting("data", "subjects"):
         lines.append("Subjects were left out by the configuration (data.leave_out or data.subjects).")
+    left = set(findings.setting("data", "leave_out") or ()) & set(NON_REACTIVE)
+    if left and findings.kind.startswith("biovid"):
+        lines.append(
+            f"{len(left)} of those left out are among the {len(NON_REACTIVE)} whom part of the literature drops "
+            "because they hardly reacted: every figure is better than it would be at a bedside, where nobody can be dropped."
+        )
     lines.append(
         "All subjects tested here come from the same source as those trained on. Another device, ward or population "
         "was not tested."

@@ -252,6 +252,18 @@ def test_only_the_tuned_methods_of_the_tuned_population_are_set_by_construction(
     assert not replace(findings, run=other).set_by_construction("fcn-eda")
 
 
+def test_who_leaves_out_people_who_hardly_react_is_told_what_that_does(bare: Path) -> None:
+    findings = read_findings(bare)
+
+    def said(kind: str, *codes: str) -> str:
+        data = {"kind": kind, "leave_out": list(codes)}
+        return " ".join(words.limits(replace(findings, run={**findings.run, "settings": {"data": data}})))
+
+    assert "2 of those left out are among the 20" in said("biovid-a", "082315_w_60", "120614_w_61", "071309_w_21")
+    assert "hardly reacted" not in said("biovid-a", "071309_w_21")
+    assert "hardly reacted" not in said("pmed", "082315_w_60")
+
+
 def test_no_simulated_figure_is_of_the_protocol_of_an_article(plain: str) -> None:
     table = plain[plain.index('id="published"') : plain.index('id="confusion"')]
     answers = re.findall(r"<td><b>(yes|no)</b></td>", table)
