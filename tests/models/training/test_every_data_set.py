@@ -207,6 +207,25 @@ def test_a_protocol_that_the_data_do_not_allow_is_refused_by_the_command(
     assert "It allows" in result.output
 
 
+def test_too_little_rest_before_the_first_stimulus_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models.training.workers, "Workers", Here)
+    stimuli = ((12.0, 16.0, 4), (18.0, 22.0, 1), (24.0, 28.0, 2), (30.0, 34.0, 3))
+    write_biovid_c(tmp_path / "data", BIOVID, stimuli=stimuli, seconds=36.0)
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[data]\nkind = "biovid-c"\npath = "data"\ncache = "cache"\nmodalities = ["EDA"]\n'
+        '[task]\nprotocol = "live-stream"\ninputs = ["EDA"]\n'
+        '[train]\nrecipes = ["fcn"]\n[output]\nfolder = "run"\n',
+        encoding="utf-8",
+    )
+    result = CliRunner().invoke(app, ["train", str(config), "--check"])
+    assert result.exit_code == 5
+    assert "have less than 30 s before the first stimulus" in result.output
+    assert "4 times: 12 s of valid signal before the first stimulus, 30 at least" in result.output
+
+
 def test_where_nothing_is_set_for_an_official_division_the_command_says_what_else(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     for data, todo in (
