@@ -93,7 +93,7 @@ def stream_windows(
     stimuli = [
         places[t.stretch][0] + (t.start_s if t.onset_s is None else t.onset_s) for t in sitting.trials if t.label != 0
     ]
-    first_s = _calibration_until(sitting, places, min(stimuli, default=places[-1][1]))
+    first_s = calibration_until(sitting, places, min(stimuli, default=places[-1][1]))
     length_s = max(item.samples / item.rate_hz for item in inputs)
     calibration_s = LEAST_CALIBRATION_S
     if any(needs_baseline(item.scale) for item in inputs):
@@ -124,10 +124,14 @@ def stream_windows(
     return without_overlap(traced)
 
 
-def _calibration_until(sitting: Sitting, places: Sequence[tuple[float, float]], first_s: float) -> float:
+def calibration_until(sitting: Sitting, places: Sequence[tuple[float, float]], first_s: float) -> float:
     """When the baseline has to be taken: before the first stimulus, within what was set aside for it.
 
-    A recording of rest alone, of which nothing was set aside, may be calibrated anywhere.
+    Args:
+        sitting: One person recorded in one go.
+        places: Where its stretches lie (`places_of`).
+        first_s: When the first stimulus begins, or the recording ends: one of rest alone, of which nothing was set
+            aside, may be calibrated anywhere.
     """
     ends = [_moved(trial, places)[1] for trial in sitting.trials if trial.calibration]
     until_s = max((end for end in ends if end <= first_s), default=first_s)

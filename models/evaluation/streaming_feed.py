@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from models.data.recorded import Sitting
-from models.data.streams import LEAST_CALIBRATION_S, MOST_CALIBRATION_S, Line, lines_of, places_of
+from models.data.streams import LEAST_CALIBRATION_S, MOST_CALIBRATION_S, Line, calibration_until, lines_of, places_of
 from monitor.bundle import BundleSpec
 from monitor.calibration import needs_baseline
 from monitor.config import BedSettings
@@ -56,7 +56,7 @@ class LiveRun:
     trials: tuple[tuple[float, float, int | None], ...]
     """(start, end, label of the data set) in seconds of the sitting's clock."""
     first_s: float
-    """First stimulus; the end of the recording where there is none."""
+    """First stimulus, or the end before it of what was set aside for the baseline; the end of a recording of rest."""
     calibration_s: float
     calibrated_at: float
     """Since when windows stand on the subject's own baseline."""
@@ -157,7 +157,7 @@ def live_run(sitting: Sitting, spec: BundleSpec, runner: Runner, *, seed: int, h
     stimuli = [
         places[t.stretch] + (t.start_s if t.onset_s is None else t.onset_s) for t in sitting.trials if t.label != 0
     ]
-    first_s = min(stimuli, default=end_s)
+    first_s = calibration_until(sitting, spans, min(stimuli, default=end_s))
     length_s = max(item.samples / item.rate_hz for item in spec.inputs)
     calibration_s = LEAST_CALIBRATION_S
     rng = np.random.Generator(np.random.PCG64([seed, uuid.uuid5(uuid.NAMESPACE_OID, sitting.key).int % 2**63]))

@@ -191,7 +191,8 @@ def limits(findings: Findings) -> list[str]:
     if left and findings.kind.startswith("biovid"):
         lines.append(
             f"{len(left)} of those left out are among the {len(NON_REACTIVE)} whom part of the literature drops "
-            "because they hardly reacted: every figure is better than it would be at a bedside, where nobody can be dropped."
+            "because they hardly reacted: every figure is better than it would be at a bedside, where nobody can be "
+            "dropped."
         )
     lines.append(
         "All subjects tested here come from the same source as those trained on. Another device, ward or population "

@@ -217,7 +217,7 @@ def test_too_little_rest_before_the_first_stimulus_is_said_before_training(
     config.write_text(
         '[data]\nkind = "biovid-c"\npath = "data"\ncache = "cache"\nmodalities = ["EDA"]\n'
         '[task]\nprotocol = "live-stream"\ninputs = ["EDA"]\n'
-        '[train]\nrecipes = ["fcn"]\n[output]\nfolder = "run"\n',
+        '[split]\nkind = "loso"\n[train]\nrecipes = ["fcn"]\n[output]\nfolder = "run"\n',
         encoding="utf-8",
     )
     result = CliRunner().invoke(app, ["train", str(config), "--check"])
