@@ -149,6 +149,14 @@ _OFFICIAL: Final[Mapping[str, Callable[[DataSet], tuple[Sequence[str], str]]]] =
 )
 
 
+def incomplete(split: Split) -> str:
+    """What to say of an official division of which only some of the tested subjects are there, or an empty text."""
+    there = len(set(split.test) & HOLD_OUT)
+    if not split.name.startswith("biovid") or there == len(HOLD_OUT):
+        return ""
+    return f"{there} of the {len(HOLD_OUT)} subjects of the official hold-out are there: figures are of these alone"
+
+
 _OTHERWISE: Final = 'Set split.kind = "k-fold" or "loso", or "hold-out" where one model shall become a bundle'
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 from models.data.catalogue import open_data
 from models.data.protocols import require_bundle
 from models.data.recorded import DataSet, Oddity
-from models.data.splits import Split, k_fold, leave_one_out, official, shuffled, with_inner
+from models.data.splits import Split, incomplete, k_fold, leave_one_out, official, shuffled, with_inner
 from models.data.survey import survey
 from models.data.traced import BUNDLE_PROTOCOLS, TracedSet
 from models.training.folds import UNFINISHED, Job, found, run_job, write_json
@@ -118,6 +118,8 @@ def prepare(
     subjects = _with_windows(sets, data, watcher)
     splits = _splits(settings, data, subjects)
     for split in splits:
+        if lacking := incomplete(split):
+            watcher.say(f"warning, {split.name}: {lacking}")
         for traced in sets.values():
             _check_classes(split, traced, labels.names, data)
     seeds = {

@@ -145,7 +145,9 @@ def test_the_untrained_model_says_so_and_has_neither_index_nor_alarm() -> None:
     assert "UNTRAINED" in (load_bundle(UNTRAINED).path / spec.card).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "seconds"), [(EMOTION, 70.0), (UNTRAINED, 16.0), *((name, 60.0) for name in RESTLESS)])
+@pytest.mark.parametrize(
+    ("name", "seconds"), [(EMOTION, 70.0), (UNTRAINED, 16.0), *((name, 60.0) for name in RESTLESS)]
+)
 def test_a_model_without_an_index_scores_live_and_is_never_shown_as_pain(name: str, seconds: float) -> None:
     pain = PainEpisode.tonic(5.0, 60.0, 1.0)
     events = live(name, SyntheticPatient(part="test", number=200, episodes=[pain], responder=True), seconds)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.data.biovid_people import HOLD_OUT
 from models.data.guards import PARTS, LeakError
 from models.data.recorded import DataSet, SittingFiles
-from models.data.splits import Split, inner_folds, k_fold, leave_one_out, official, with_inner
+from models.data.splits import Split, incomplete, inner_folds, k_fold, leave_one_out, official, with_inner
 from monitor.errors import SourceError
 
 people = st.sets(st.text("abcdef0123", min_size=1, max_size=4), min_size=6, max_size=14).map(sorted)
@@ -135,3 +135,12 @@ def test_a_split_with_a_subject_in_two_parts_cannot_be_made() -> None:
 def test_a_part_without_anybody_is_refused() -> None:
     with pytest.raises(ValueError, match="nobody is in calibration"):
         Split(name="empty", train=("a",), validation=("c",), calibration=(), test=("b",), seed=0)
+
+
+def test_an_official_division_of_which_some_are_missing_says_how_many_are_there() -> None:
+    others = [f"other{i}" for i in range(20)]
+    whole = official(_data("biovid-a", dict.fromkeys([*others, *HOLD_OUT], "")), seed=0)
+    assert incomplete(whole) == ""
+    half = official(_data("biovid-a", dict.fromkeys([*others, *HOLD_OUT[:13]], "")), seed=0)
+    assert incomplete(half).startswith("13 of the 26 subjects")
+    assert all(incomplete(split) == "" for split in k_fold([*others, *HOLD_OUT[:13]], 5, seed=0))
