@@ -151,7 +151,7 @@ _OFFICIAL: Final[Mapping[str, Callable[[DataSet], tuple[Sequence[str], str]]]] =
 
 def incomplete(split: Split) -> str:
     """What to say of an official division of which only some of the tested subjects are there, or an empty text."""
-    there = len(set(split.test) & HOLD_OUT)
+    there = len(set(split.test).intersection(HOLD_OUT))
     if not split.name.startswith("biovid") or there == len(HOLD_OUT):
         return ""
     return f"{there} of the {len(HOLD_OUT)} subjects of the official hold-out are there: figures are of these alone"
