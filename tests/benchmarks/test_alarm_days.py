@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.alarm_days import _non_responders, _pain_of, draw_patient
 from benchmarks.alarm_tables import fared, front
 from benchmarks.alarm_truth import Condition, Span, judge, merged
 from monitor.types import AlarmEvent, AlarmKind, Presence, Priority
@@ -79,3 +80,16 @@ def test_only_points_that_nothing_beats_are_shown() -> None:
     }
     rows = [({"what": name}, fared(beds, [judge(alarms, PAIN, DAY)])) for name, alarms in tried.items()]
     assert [point["what"] for point, _ in front(rows)] == ["silent", "finds"]
+
+
+def test_a_reminder_is_no_beginning_and_no_end() -> None:
+    began, ended = _event(10.0, Presence.ON, Presence.OFF), _event(900.0, Presence.OFF, Presence.ON)
+    reminder = _event(610.0, Presence.ON, Presence.ON)
+    assert _pain_of([began, reminder, ended]) == _pain_of([began, ended])
+    assert [t for _, t, _ in _pain_of([began, ended])] == [10.0, 900.0]
+
+
+def test_further_beds_are_the_next_patients_who_do_not_respond() -> None:
+    found = _non_responders(510, 3)
+    answers = [draw_patient(number, 1.0, ["EDA"]).responder for number in range(510, found[-1] + 1)]
+    assert [510 + i for i, responds in enumerate(answers) if not responds] == found
