@@ -363,6 +363,10 @@ def train_jobs(
         Failure(count + failure.text, failure.exit_code).throw()
 
 
+_WHERE: Final[dict[str, set[str]]] = {"data": {"cache"}, "output": {"folder"}, "bundle": {"out"}}
+"""Places on this machine, which mean nothing wherever the folder is taken."""
+
+
 def write_plan(plan: Plan) -> None:
     """run.json: what the run is of, for whoever finds the folder."""
     write_json(
@@ -370,7 +374,7 @@ def write_plan(plan: Plan) -> None:
         {
             "data": plan.name,
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "settings": plan.settings.model_dump(mode="json", exclude={"data": {"cache"}}),
+            "settings": plan.settings.model_dump(mode="json", exclude=_WHERE),
             "classes": list(plan.labels.names),
             "splits": {split.name: {part: list(of) for part, of in split.parts.items()} for split in plan.splits},
             "jobs": [job.name for job in plan.jobs],
