@@ -50,6 +50,10 @@ class Moment:
     scored: bool = True
     """Whether there is a score: without one every technical condition is a hard one."""
 
+    def caused_by(self, causes: tuple[str, ...]) -> Moment:
+        """The same moment with these causes; itself where it has them, as most windows do, which have none."""
+        return self if causes == self.causes else dataclasses.replace(self, causes=causes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -72,8 +71,7 @@ class WindowFaults:
             (self._uncertain, {UNCERTAIN: unsure} if unsure else {}),
         ):
             causes = tuple(cause for found in sources.values() for cause in found)
-            told = moment if causes == moment.causes else dataclasses.replace(moment, causes=causes)
-            events += fault.see(frozenset(sources), dt, told)
+            events += fault.see(frozenset(sources), dt, moment.caused_by(causes))
         return events
 
     def quiet(self, modalities: Sequence[str], moment: Moment) -> list[AlarmEvent]:
@@ -87,7 +85,7 @@ class WindowFaults:
         if not lost:
             return []
         causes = tuple(f"{modality}:{Reason.NO_DATA.value}" for modality in lost)
-        return self._sensor_off.begin(frozenset(lost), dataclasses.replace(moment, causes=causes))
+        return self._sensor_off.begin(frozenset(lost), moment.caused_by(causes))
 
     def silence(self, moment: Moment) -> list[AlarmEvent]:
         """Take note that no data come at all, which is another alarm."""

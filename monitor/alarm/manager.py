@@ -319,4 +319,4 @@ class AlarmManager(AskedAlarms):
     def _follow_report(self, name: str, fault: Fault, dt: float, moment: Moment) -> list[AlarmOutput]:
         told = self._reports[name]
         causes = tuple(cause for cause in told if cause != name)  # where nothing else is known, the name stands in
-        return list(fault.see(frozenset(told), dt, dataclasses.replace(moment, causes=causes)))
+        return list(fault.see(frozenset(told), dt, moment.caused_by(causes)))
