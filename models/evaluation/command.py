@@ -64,9 +64,9 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
     """
     from models.evaluation.metrics import summarise
     from models.evaluation.miscalibration import reasons
-    from models.training.folds import found, write_json
+    from models.training.folds import write_json
 
-    told, missing = predictions_of_run(plan)
+    told, folds, missing = results_of_run(plan)
     settings = plan.settings
     summary = summarise(told, data=plan.name, seed=settings.evaluate.seed)
     content = asdict(summary)
@@ -75,7 +75,7 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
         content["notes"] = [*content["notes"], note]
         log.print(f"Figures of a part only: {note}", markup=False, highlight=False)
     write_json(settings.folder / "summary.json", content)
-    why = reasons(summary.rows, [fold for job in plan.jobs if (fold := found(job)) is not None])
+    why = reasons(summary.rows, folds)
     (settings.folder / "table.md").write_text(markdown(summary, content["notes"], why), encoding="utf-8")
     out.print(_table(summary))
     for note in content["notes"]:
@@ -104,8 +104,8 @@ def run_steps(plan: Plan, out: Console, log: Console) -> None:
             log.print(f"{name}: not done. {error}", markup=False, highlight=False)
 
 
-def predictions_of_run(plan: Plan) -> tuple[tuple[Predictions, ...], list[str]]:
-    """Predictions by method and seed over all splits that are trained, and the names of jobs that are not.
+def results_of_run(plan: Plan) -> tuple[tuple[Predictions, ...], list[dict[str, Any]], list[str]]:
+    """Predictions by method and seed over all trained splits, what folds/*.json say, and the jobs that are not done.
 
     Raises:
         SourceError: If no job is done, or one was done with other settings.
@@ -115,18 +115,19 @@ def predictions_of_run(plan: Plan) -> tuple[tuple[Predictions, ...], list[str]]:
     from monitor.errors import SourceError
 
     by_method: dict[tuple[str, int], list[Predictions]] = {}
-    missing = []
+    folds, missing = [], []
     for job in plan.jobs:
-        if found(job) is None:
+        if (fold := found(job)) is None:
             missing.append(job.name)
             continue
+        folds.append(fold)
         for item in read_predictions(job.predictions):
             by_method.setdefault((item.method, item.seed), []).append(item)
     if not by_method:
         raise SourceError(
             "nothing is trained yet", where=str(plan.settings.folder), todo=f"`python -m models train {plan.config}`"
         )
-    return tuple(pooled(parts) for parts in by_method.values()), missing
+    return tuple(pooled(parts) for parts in by_method.values()), folds, missing
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

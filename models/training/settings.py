@@ -95,7 +95,7 @@ class TrainSettings(_Table):
         return {**self.options, **own}
 
     def seeds_of(self, recipe: str) -> tuple[int, ...]:
-        """Seeds that a recipe is trained with, its own last."""
+        """Seeds that a recipe is trained with: those of all recipes, then its own."""
         return (*self.seeds, *self.more_seeds.get(recipe, ()))
 
 
