@@ -243,11 +243,22 @@ def test_a_client_without_rights_reads_and_changes_nothing(broker: Broker) -> No
         guest.publish("pain/v1/bed1/score", b"{}")
         nurse.publish("pain/v1/bed1/command/doctor", b"{}")
         nurse.publish("pain/v1/bed1/command/nurse", b"{}")
-        gateway.publish(SIGNAL, encode_cbor(packet(1, first=first)))
-        wait_until(lambda: reader.samples() == 8)
-        assert {message.topic for message in monitor.messages} == {"pain/v1/bed1/command/nurse", SIGNAL}
-        assert not station.messages
-        assert not nurse.messages
+        allowed = encode_cbor(packet(1, first=first))
+        gateway.publish(SIGNAL, allowed)
+        # A broker keeps the order of what it passes on, so whoever has the last word has had everything before it.
+        monitor.publish("pain/v1/bed1/heartbeat", b"{}")
+        monitor.publish("pain/v1/bed1/reply/nurse", b"{}")
+        last = ((monitor, SIGNAL), (station, "pain/v1/bed1/heartbeat"), (nurse, "pain/v1/bed1/reply/nurse"))
+        for client, topic in last:
+            wait_until(lambda client=client, topic=topic: client.on(topic))
+        wait_until(lambda: reader.samples() >= 8)
+        assert reader.samples() == 8
+        assert [(message.topic, message.payload) for message in monitor.messages] == [
+            ("pain/v1/bed1/command/nurse", b"{}"),
+            (SIGNAL, allowed),
+        ]
+        assert {message.topic for message in station.messages} == {"pain/v1/bed1/heartbeat"}
+        assert {message.topic for message in nurse.messages} == {"pain/v1/bed1/reply/nurse"}
         assert not guest.messages
         assert {message.topic for message in gateway.messages} <= {"pain/v1/bed1/selfcheck"}
 
