@@ -5,7 +5,9 @@ Only what must differ on a test machine is changed: the port, and the interface.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -71,7 +73,7 @@ class Broker:
             self._process = subprocess.Popen(
                 [mosquitto(), "-c", "mosquitto.conf"], cwd=self.folder, stdout=log, stderr=log
             )
-        end = time.monotonic() + 15.0
+        end = time.monotonic() + 30.0
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
@@ -88,7 +90,7 @@ class Broker:
         before = file.stat().st_mtime_ns if file.exists() else 0
         assert self._process is not None
         self._process.send_signal(signal.SIGUSR1)
-        end = time.monotonic() + 15.0
+        end = time.monotonic() + 30.0
         while not file.exists() or file.stat().st_mtime_ns == before:
             assert time.monotonic() < end, f"mosquitto does not save: {self.log()}"
             time.sleep(0.02)
@@ -108,7 +110,7 @@ class Broker:
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(10.0)
+            self._process.wait(30.0)
             self._process = None
 
     def _write_certificates(self) -> None:
@@ -158,10 +160,21 @@ def mosquitto() -> str:
     return str(tool("mosquitto"))
 
 
-def free_port() -> int:
-    """A port that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """The first of some ports in a row that nobody has just now.
+
+    They lie below those that a system gives away by itself: who takes one of these only later, or again after a broker
+    was killed, must not find somebody else's connection there.
+    """
+    while True:
+        first = 20_000 + secrets.randbelow(12_000)  # tests that run side by side share the seed of `random`
+        try:
+            with contextlib.ExitStack() as held:
+                for port in range(first, first + count):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            continue
+        return first
 
 
 def client_tls(ca_file: Path) -> ssl.SSLContext:

@@ -47,7 +47,7 @@ class PlainClient:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
-        self._client.connect(settings.host, settings.port, keepalive=5)
+        self._client.connect(settings.host, settings.port, keepalive=30)
 
     def __enter__(self) -> PlainClient:
         self._client.loop_start()
@@ -62,7 +62,18 @@ class PlainClient:
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publish, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10.0)
+        sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+        sent.wait_for_publish(20.0)
+        assert sent.is_published(), f"the broker did not take what was sent on {topic}"
+
+    def settle(self) -> None:
+        """Return when it has whatever the broker passed on to it before now: only then can its silence be judged.
+
+        A broker answers in the order in which it sends, so its next answer comes after all of that.
+        """
+        before = self.subscribed
+        self._client.subscribe("none", 1)
+        wait_until(lambda: self.subscribed > before)
 
     def on(self, topic: str) -> list[Message]:
         """What has come on one topic."""

@@ -150,7 +150,7 @@ def test_bad_packets_cost_nothing_else_and_are_counted(broker: Broker) -> None:
 
 def test_a_killed_broker_costs_what_was_sent_meanwhile_and_no_more(broker: Broker) -> None:
     patient, stop = SyntheticPatient(part="test", number=1), threading.Event()
-    packets = synthetic_packets(patient, ["EDA"], duration_s=9.0, packet_s=0.25)
+    packets = synthetic_packets(patient, ["EDA"], packet_s=0.25)
     played: list[float] = []
 
     def gateway() -> None:
@@ -159,24 +159,32 @@ def test_a_killed_broker_costs_what_was_sent_meanwhile_and_no_more(broker: Broke
                  bed="bed1", device="wrist-7", stop=stop)
         )  # fmt: skip
 
+    def accounted() -> int:
+        return reader.samples() + sum(chunk.lost for chunk in list(reader.chunks))
+
     with Reader(source(broker.settings())) as reader:
         reader.ready()
         player = threading.Thread(target=gateway)
         player.start()
-        wait_until(lambda: reader.samples() > 2 * RATE)
-        broker.kill()
-        wait_until(lambda: reader.said("connection"))
-        time.sleep(1.5)
-        before = len(reader.chunks)
-        broker.start()
-        wait_until(lambda: len(reader.chunks) > before, 30.0)
-        player.join()
-        assert played == [9.0]
+        try:
+            wait_until(lambda: reader.samples() > 2 * RATE)
+            broker.kill()
+            wait_until(lambda: reader.said("connection"))
+            time.sleep(1.5)
+            before = len(reader.chunks)
+            broker.start()
+            wait_until(lambda: len(reader.chunks) > before, 60.0)
+        finally:
+            stop.set()  # only now: how soon gateway and reader try again is left to chance
+            player.join()
+        expected = round(played[0] * RATE)
+        assert expected > 3 * RATE
+        wait_until(lambda: accounted() >= expected)
+        assert accounted() == expected
         stamps = np.concatenate([chunk.stamps for chunk in reader.chunks])
         assert np.all(np.diff(stamps) > 0)
         resumed = reader.chunks[before]
         assert resumed.lost > RATE, "what was not sent is counted"
-        assert reader.samples() + sum(chunk.lost for chunk in reader.chunks) == 9 * RATE
         assert len(reader.opened) >= 2, "the stream is announced again"
         assert len({info.origin for info in reader.opened}) == 1
 
@@ -252,6 +260,8 @@ def test_a_client_without_rights_reads_and_changes_nothing(broker: Broker) -> No
         for client, topic in last:
             wait_until(lambda client=client, topic=topic: client.on(topic))
         wait_until(lambda: reader.samples() >= 8)
+        for client in (station, nurse, guest, gateway, monitor):
+            client.settle()
         assert reader.samples() == 8
         assert [(message.topic, message.payload) for message in monitor.messages] == [
             ("pain/v1/bed1/command/nurse", b"{}"),
@@ -279,15 +289,21 @@ def test_streams_shows_what_a_broker_carries(broker: Broker) -> None:
         },
     )  # fmt: skip
     player.start()
-    with PlainClient(broker.settings("gateway-bed1")) as gateway:
-        gateway.publish("pain/v1/bed1/signal/broken/ECG", b"what?", retain=True)
-        broken, good = discover(broker.settings(), 3.0, clock=SystemClock())
-    stop.set()
-    player.join()
+    try:
+        with (
+            PlainClient(broker.settings("gateway-bed1")) as gateway,
+            PlainClient(broker.settings("monitor"), SIGNAL) as monitor,
+        ):
+            gateway.publish("pain/v1/bed1/signal/broken/ECG", b"what?", retain=True)
+            wait_until(lambda: bool(monitor.on(SIGNAL)))
+            broken, good = discover(broker.settings(), 4.0, clock=SystemClock())
+    finally:
+        stop.set()
+        player.join()
     assert (good.device, good.modality, good.unit, good.rate_claimed_hz) == ("wrist-7", "EDA", "uS", RATE)
     assert good.rate_measured_hz == pytest.approx(RATE, rel=0.01)
     assert good.lost == 0
-    assert abs(good.stamp_minus_clock_s or 9) < 2.0
+    assert abs(good.stamp_minus_clock_s or 99) < 20.0
     assert 'source = "mqtt"' in good.config
     assert 'device = "wrist-7"' in good.config
     assert broken.refused == {"retained": 1}
@@ -300,37 +316,38 @@ def test_alarms_raised_while_the_broker_is_away_arrive_once_and_standing_ones_ag
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The reader has to be back before the monitor, or it would see the last state of each condition only.
-    monkeypatch.setattr("monitor.sources.broker.random.uniform", lambda _low, _high: 6.0)
+    back = threading.Event()
+    monkeypatch.setattr("monitor.sources.broker.random.uniform", lambda _low, _high: 0.1 if back.wait(90.0) else 0.0)
     topics = {name: f"pain/v1/bed1/alarm/{name}" for name in ("no_data", "unscorable", "model_fault")}
-    with (
-        PlainClient(broker.settings("station"), "pain/v1/bed1/#") as station,
-        published(broker, output(broker)) as publish,
-    ):
-        standing, over = alarm("no_data", Presence.ON), alarm("model_fault", Presence.ON)
-        wait_until(lambda: bool(station.on("pain/v1/bed1/status")))
-        publish(standing, over)
-        publish(alarm("model_fault", Presence.OFF))
-        wait_until(lambda: len(station.on(topics["model_fault"])) == 2)
-        broker.kill()
-        missed = [alarm("unscorable", presence) for presence in (Presence.ON, Presence.OFF, Presence.ON)]
-        publish(*missed)
-        time.sleep(1.0)
-        subscribed = station.subscribed
-        broker.start()
-        wait_until(lambda: station.subscribed > subscribed, 30.0)
-        wait_until(lambda: len(station.on(topics["unscorable"])) >= 3, 40.0)
-        beats = len(station.on("pain/v1/bed1/heartbeat"))
-        wait_until(lambda: len(station.on("pain/v1/bed1/heartbeat")) > beats)
-        assert [item["event_id"] for item in said_on(station, topics["unscorable"])] == [e.event_id for e in missed]
-        assert [item["presence"] for item in said_on(station, topics["no_data"])] == ["on", "on"]
-        assert {item["event_id"] for item in said_on(station, topics["no_data"])} == {standing.event_id}
-        assert [item["presence"] for item in said_on(station, topics["model_fault"])] == ["on", "off", "off"]
+    status = "pain/v1/bed1/status"
+    with PlainClient(broker.settings("station"), "pain/v1/bed1/#") as station:
+        with published(broker, output(broker)) as publish:
+            standing, over = alarm("no_data", Presence.ON), alarm("model_fault", Presence.ON)
+            wait_until(lambda: bool(station.on(status)))
+            publish(standing, over)
+            publish(alarm("model_fault", Presence.OFF))
+            wait_until(lambda: len(station.on(topics["model_fault"])) == 2)
+            broker.kill()
+            missed = [alarm("unscorable", presence) for presence in (Presence.ON, Presence.OFF, Presence.ON)]
+            publish(*missed)
+            subscribed = station.subscribed
+            broker.start()
+            wait_until(lambda: station.subscribed > subscribed, 30.0)
+            back.set()
+            wait_until(lambda: len(station.on(topics["unscorable"])) >= 3, 40.0)
+            beats = len(station.on("pain/v1/bed1/heartbeat"))
+            wait_until(lambda: len(station.on("pain/v1/bed1/heartbeat")) > beats)
+            assert [item["event_id"] for item in said_on(station, topics["unscorable"])] == [e.event_id for e in missed]
+            assert [item["presence"] for item in said_on(station, topics["no_data"])] == ["on", "on"]
+            assert {item["event_id"] for item in said_on(station, topics["no_data"])} == {standing.event_id}
+            assert [item["presence"] for item in said_on(station, topics["model_fault"])] == ["on", "off", "off"]
+        wait_until(lambda: said_on(station, status)[-1]["status"] == "offline")
     # Whoever comes later finds the standing alarms, and that the monitor is off.
     with PlainClient(broker.settings("station"), "pain/v1/bed1/#") as late:
         wait_until(lambda: len(late.messages) >= 4)
         kept = {message.topic: json.loads(message.payload) for message in late.messages if message.retained}
         assert kept[topics["unscorable"]]["presence"] == "on"
-        assert kept["pain/v1/bed1/status"]["status"] == "offline"
+        assert kept[status]["status"] == "offline"
     # A monitor that is started anew does not leave the alarms of the last one standing.
     with (
         published(broker, output(broker)),
@@ -383,12 +400,14 @@ def test_a_monitor_that_vanishes_is_offline_by_its_last_will(broker: Broker, tmp
         "import sys, time\nfrom monitor.clock import SystemClock\nfrom monitor.config import MqttSettings\n"
         "from monitor.outputs.mqtt import MqttOutput\n"
         f"MqttOutput(bed='bed1', bundles=(), settings=MqttSettings.model_validate_json({settings!r}), "
-        "clock=SystemClock()).open()\ntime.sleep(60)\n"
+        "clock=SystemClock()).open()\ntime.sleep(120)\n"
     )
     with PlainClient(broker.settings("station"), "pain/v1/bed1/status") as station:
         process = subprocess.Popen([sys.executable, "-c", code])
-        wait_until(lambda: [item["status"] for item in said_on(station, "pain/v1/bed1/status")] == ["online"], 30.0)
-        process.kill()
-        process.wait()
+        try:
+            wait_until(lambda: [item["status"] for item in said_on(station, "pain/v1/bed1/status")] == ["online"], 60.0)
+        finally:
+            process.kill()
+            process.wait()
         wait_until(lambda: said_on(station, "pain/v1/bed1/status")[-1]["status"] == "offline")
         assert said_on(station, "pain/v1/bed1/status")[-1]["reason"] == "lost"

@@ -28,7 +28,6 @@ from tests.helpers.broker import Broker, free_port
 from tests.helpers.mqtt_client import PlainClient
 from tests.helpers.scripted import wait_until
 from tests.helpers.tiny_bundle import write_tiny_bundle
-from tests.monitor.test_link_keys import three_free_ports
 
 pytestmark = pytest.mark.live
 
@@ -115,7 +114,7 @@ def test_a_secret_is_nowhere_but_where_it_was_put(broker: Broker, tmp_path: Path
     (private / "engine.key").rename(private / "pain-monitor.link-key")
     environment = {**os.environ, "PAIN_MONITOR_MQTT_PASSWORD": password, "CREDENTIALS_DIRECTORY": str(private)}
     files = {"password_file": "", "key_file": str(private / "webhook.key"), "link_key": ""}
-    metrics_port, listen = free_port(), f"tcp://127.0.0.1:{three_free_ports()}"
+    metrics_port, listen = free_port(), f"tcp://127.0.0.1:{free_port(3)}"
     config = tmp_path / "config.toml"
     seen: dict[str, bytes] = {}
     with receiver() as (url, posted), PlainClient(broker.settings("station"), "pain/v1/bed1/#") as station:
@@ -157,16 +156,16 @@ def test_a_secret_is_nowhere_but_where_it_was_put(broker: Broker, tmp_path: Path
             )  # fmt: skip
             keys = client_keys(private / "nurse.key", private / "engine.pub")
             nurse = ControlClient(state_dir=state, bed="bed1", actor="nurse", address=listen, keys=keys)
-            seen["answer"] = json.dumps([nurse.request(name) for name in ("status", "streams")]).encode()
-            nurse.request("suspend", {"reason": "turning"}, timeout=10.0)
+            seen["answer"] = json.dumps([nurse.request(name, timeout=20.0) for name in ("status", "streams")]).encode()
+            nurse.request("suspend", {"reason": "turning"}, timeout=20.0)
             wait_until(lambda: any(b"X-Pain-Monitor-Signature" in item and b"suspend" in item for item in posted))
-            with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=20) as answer:
                 seen["metrics"] = answer.read()
             wait_until(lambda: bool(station.on("pain/v1/bed1/score")))
         finally:
             daemon.send_signal(signal.SIGTERM)
             try:
-                daemon.wait(40)
+                daemon.wait(60)
             finally:
                 daemon.kill()
                 for pipe in pipes:

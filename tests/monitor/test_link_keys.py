@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,7 @@ from monitor.link import (
 )
 from monitor.link.endpoints import tcp_address
 from monitor.link.keys import read_public
+from tests.helpers.broker import free_port
 from tests.helpers.scripted import wait_until
 
 
@@ -42,7 +42,7 @@ class Engine:
         make_keys("engine", folder)
         self.clients = folder / "clients"
         self.clients.mkdir()
-        self.address = f"tcp://127.0.0.1:{three_free_ports()}"
+        self.address = f"tcp://127.0.0.1:{free_port(3)}"
         settings = LinkSettings(
             listen=self.address, key_file=str(folder / "engine.key"), clients=str(self.clients)
         )  # fmt: skip
@@ -71,19 +71,6 @@ class Engine:
 
     def client(self, keys: ClientKeys | None, actor: str = "nurse") -> ControlClient:
         return ControlClient(state_dir=self.folder, bed="bed1", actor=actor, address=self.address, keys=keys)
-
-
-def three_free_ports() -> int:
-    """The first of three ports in a row that nobody has just now."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            try:
-                for more in (1, 2):
-                    socket.create_server(("127.0.0.1", port + more)).close()
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 @pytest.fixture
