@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from monitor.config.alarm import alarm_contradictions
@@ -81,5 +82,26 @@ def contradictions(settings: Settings) -> list[Problem]:
                 problems.append(
                     Problem(f"{key}.stream[{position}].source", "[mqtt] names no broker", "set mqtt.host, or use LSL")
                 )
+    problems += _shared_streams(settings.bed)
     problems += mqtt_contradictions(settings.mqtt) + webhook_contradictions(settings.webhook)
     return problems + link_contradictions(settings.link)
+
+
+def _shared_streams(beds: Sequence[BedSettings]) -> list[Problem]:
+    """LSL streams that two beds claim for the same modality: one patient's signal would be scored as another's too.
+
+    Over MQTT this cannot be written down, since the bed is a part of every topic.
+    """
+    problems = []
+    claims: dict[tuple[object, ...], str] = {}
+    for number, bed in enumerate(beds):
+        for position, stream in enumerate(bed.stream):
+            named = (stream.name, stream.type, stream.source_id)
+            if stream.source != "lsl" or not any(named):
+                continue
+            key = f"bed[{number}].stream[{position}]"
+            claim = (*named, stream.channel, stream.modality)
+            if claims.setdefault(claim, key) != key and not claims[claim].startswith(f"bed[{number}]."):
+                what = f"{claims[claim]} is the very same stream, and a signal belongs to one patient"
+                problems.append(Problem(key, what, "tell them apart by source_id; see `pain-monitor streams`"))
+    return problems

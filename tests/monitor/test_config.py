@@ -187,6 +187,24 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
             "one or the other",
         ),
         ("bed = 3\n", "bed", "it is 3"),
+        ('[bed]\nname = "a"\n[bed.alarm]\nfreeze_s = 5\n', "bed", "(write [[bed]], with two brackets)"),
+        ('[[bed]]\nbundles = "a"\n', "bed[0].bundles", "should be a list in square brackets (it is 'a')"),
+        ("[engine]\nhop_s = 1.0\n[[bed]]\n", "engine.hop_s", "it belongs under [[bed]]"),
+        ("[alarm]\n[[bed]]\n", "alarm", "it is called [bed.alarm]"),
+        ('[[bed]]\n[bed.alarm]\nsubject = "P-1"\n', "bed[0].alarm.subject", "it belongs under [[bed]]"),
+        # What follows from a mistake is not told as another one.
+        ('[[beds]]\nname = "a"\n', "beds", "did you mean 'bed'?"),
+        (
+            '[mqqt]\nhost = "b"\n[[bed]]\n[[bed.stream]]\nsource = "mqtt"\nmodality = "ECG"\n',
+            "mqqt",
+            "did you mean 'mqtt'?",
+        ),
+        (
+            '[mqtt]\nhost = "mqtt://b"\n[[bed]]\n[[bed.stream]]\nsource = "mqtt"\nmodality = "ECG"\n',
+            "mqtt.host",
+            "is not allowed",
+        ),
+        ("[[bed]]\n[bed.alarm]\nmoderat_on = 80\nmoderate_off = 60\n", "bed[0].alarm.moderat_on", "'moderate_on'?"),
         ('[engine]\ndevice = "gpu"\n[[bed]]\n', "engine.device", "'cpu', 'cuda' or 'auto'"),
         ("[[bed]\nname = 1\n", "(syntax)", "line 1"),
         ("[engine]\n\nrecord = yes\n", "(syntax)", "line 3"),
@@ -203,13 +221,58 @@ def test_a_default_that_stands_in_is_not_blamed(tmp_path: Path) -> None:
     assert set(problems(tmp_path, text)) == {"bed[0].alarm.moderate_on"}
 
 
+TWO_BEDS = """
+[[bed]]
+name = "a"
+[[bed.stream]]
+name = "ECG"
+{first}
+[[bed]]
+name = "b"
+[[bed.stream]]
+name = "ECG"
+{second}
+"""
+
+
+def test_a_signal_belongs_to_one_patient(tmp_path: Path) -> None:
+    found = problems(tmp_path, TWO_BEDS.format(first="", second=""))
+    assert set(found) == {"bed[1].stream[0]"}
+    assert "bed[0].stream[0] is the very same stream" in found["bed[1].stream[0]"]
+    for apart in ('source_id = "amplifier-2"', "channel = 1"):
+        (tmp_path / "two.toml").write_text(TWO_BEDS.format(first="", second=apart))
+        assert len(load_settings(tmp_path / "two.toml").bed) == 2
+
+
+def test_nobody_is_led_to_write_a_secret_here(tmp_path: Path) -> None:
+    """The nearest key to `password` is the one that names a variable; a key's value is never repeated."""
+    found = problems(
+        tmp_path, '[mqtt]\npassword = "hunter2"\n[webhook]\nkey = "hunter3"\n[link]\nsecret = "4"\n[[bed]]\n'
+    )
+    assert set(found) == {"mqtt.password", "webhook.key", "link.secret"}
+    assert "the file's name into password_file" in found["mqtt.password"]
+    for key in ("webhook.key", "link.secret"):
+        assert "the file's name into key_file" in found[key]
+    assert "hunter" not in str(found)
+
+
+def test_a_long_value_is_not_repeated_whole(tmp_path: Path) -> None:
+    found = problems(tmp_path, f"[engine]\nrecord = {list(range(1000))}\n[[bed]]\n")
+    assert len(found["engine.record"]) < 150
+
+
+def test_the_mark_that_some_editors_begin_a_file_with(tmp_path: Path) -> None:
+    (tmp_path / "windows.toml").write_bytes(b'\xef\xbb\xbf[[bed]]\r\nname = "a"\r\n')
+    assert load_settings(tmp_path / "windows.toml").bed[0].name == "a"
+
+
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_settings(tmp_path / "nowhere.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(tmp_path)
-    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    (tmp_path / "latin.toml").write_bytes(b"# a\n# \xe9\n")
+    with pytest.raises(ConfigError, match=r"line 2 is not UTF-8 \(save it as UTF-8\)"):
         load_settings(tmp_path / "latin.toml")
 
 
