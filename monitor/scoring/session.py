@@ -6,9 +6,13 @@ The only place that imports onnxruntime. A score at batch 1 on one CPU thread is
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
+
+# ONNX Runtime 1.29 and later otherwise tells its maker over the internet which models run where; read when imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime as ort
