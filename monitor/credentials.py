@@ -60,7 +60,10 @@ def credential_file(name: str) -> Path | None:
     """The file of a systemd credential, where the service was given one (`$CREDENTIALS_DIRECTORY`)."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     path = Path(folder) / name if folder else None
-    return path if path is not None and path.is_file() else None
+    try:
+        return path if path is not None and path.is_file() else None
+    except PermissionError:
+        return path  # whoever reads it says that it cannot be read
 
 
 def read_secret(*, file: str, variable: str, credential: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,25 @@ def test_the_names_are_documented(repository: Path) -> None:
     text = (repository / "docs" / "security.md").read_text(encoding="utf-8")
     for name in CREDENTIALS:
         assert name in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of files are told otherwise there")
+def test_a_credential_that_does_not_reach_us_is_told(tmp_path: Path, repository: Path) -> None:
+    """In some containers systemd's folder stays its own: a message, and no traceback."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / MQTT_PASSWORD).write_text(SECRET)
+    folder.chmod(0)
+    program = "import os; from monitor.credentials import *; os.getuid() or os.setuid(65534)\n"
+    program += "try: read_secret(file='', variable='OUR_SECRET', credential=MQTT_PASSWORD)\n"
+    program += "except SecretError as error: print(error)"
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=repository, env=environment, capture_output=True, text=True, timeout=60
+        )
+    finally:
+        folder.chmod(0o700)
+    assert "cannot be read (Permission denied)" in done.stdout, done.stderr
+    assert MQTT_PASSWORD in done.stdout
+    assert SECRET not in done.stdout + done.stderr
