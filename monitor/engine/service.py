@@ -125,12 +125,16 @@ def _unit(config: Path, settings: Settings, *, user: str, python: str, package: 
     own = _own_folders(settings)
     home = any(_in_home(path) for path in (config, Path(python), package, *own))
     folders = [f"ReadWritePaths={_quoted(str(path))}" for path in own]
-    if settings.sound.enabled:
-        devices = "# Alarms are heard through a sound device.\nPrivateDevices=no\nSupplementaryGroups=audio"
-    elif settings.engine.device == "cpu":
-        devices = "PrivateDevices=yes"
+    # On the processor alone nothing makes code at run time; drivers of other devices may.
+    written_code = ["MemoryDenyWriteExecute=yes"]
+    if settings.engine.device != "cpu":
+        devices, written_code = ["# Models run on a graphics processor, which is a device.", "PrivateDevices=no"], []
+    elif settings.sound.enabled:
+        devices, written_code = ["PrivateDevices=no", "DevicePolicy=closed", "DeviceAllow=char-alsa rw"], []
     else:
-        devices = "# Models run on a graphics processor, which is a device.\nPrivateDevices=no"
+        devices = ["PrivateDevices=yes"]
+    if settings.sound.enabled:
+        devices += ["# Alarms are heard through a sound device.", "SupplementaryGroups=audio"]
     return "\n".join(
         [
             MARK,
@@ -172,7 +176,10 @@ def _unit(config: Path, settings: Settings, *, user: str, python: str, package: 
             f"ProtectHome={'read-only' if home else 'yes'}",
             *folders,
             "PrivateTmp=yes",
-            devices,
+            *devices,
+            *written_code,
+            "PrivateMounts=yes",
+            "PrivateUsers=yes",
             "NoNewPrivileges=yes",
             "CapabilityBoundingSet=",
             "AmbientCapabilities=",
@@ -192,9 +199,13 @@ def _unit(config: Path, settings: Settings, *, user: str, python: str, package: 
             "KeyringMode=private",
             "LockPersonality=yes",
             "SystemCallArchitectures=native",
+            "# Of these, @resources must stay: ZeroMQ aborts where it may not schedule its threads.",
             "SystemCallFilter=@system-service",
+            "SystemCallFilter=~@privileged",
             "SystemCallErrorNumber=EPERM",
             "UMask=0077",
+            "# An image of its memory would hold secrets and what was measured.",
+            "LimitCORE=0",
             "",
             "[Install]",
             "WantedBy=multi-user.target",

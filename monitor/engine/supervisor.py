@@ -82,6 +82,7 @@ class Supervisor:
                 if now - started > _HEALTHY_S:
                     pause = _BACKOFF_S[0]
                 _LOGGER.error("the engine ended with exit code %d; it is started anew in %g s", code, pause)
+                notify(f"STATUS=Not monitoring: the engine ended with exit code {code} and is started anew")
                 if self._stopped_within(pause):
                     return 0
                 pause = min(2.0 * pause, _BACKOFF_S[1])

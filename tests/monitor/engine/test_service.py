@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -65,7 +66,8 @@ def test_the_unit_has_few_rights_and_a_watchdog() -> None:
     expected = {
         "User": "pain-monitor", "Type": "notify", "ProtectSystem": "strict", "ProtectHome": "yes",
         "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "PrivateDevices": "yes", "Restart": "on-failure",
-        "WatchdogSec": "30", "UMask": "0077", "StateDirectory": "pain-monitor",
+        "WatchdogSec": "30", "UMask": "0077", "StateDirectory": "pain-monitor", "PrivateUsers": "yes",
+        "MemoryDenyWriteExecute": "yes", "LimitCORE": "0",
     }  # fmt: skip
     assert {key: unit[key] for key in expected} == {key: [value] for key, value in expected.items()}
     assert unit["ExecStart"] == ['"/opt/pain/bin/python" -m monitor.cli daemon "/etc/pain-monitor/config.toml"']
@@ -80,6 +82,7 @@ def test_it_may_write_where_the_configuration_says_and_nowhere_else() -> None:
     unit = unit_of(settings)
     assert unit["ReadWritePaths"] == ['"/srv/pain"']
     assert unit["PrivateDevices"] == ["no"]
+    assert "MemoryDenyWriteExecute" not in unit, "a driver of a graphics processor may write code"
     assert any("install -d -o pain-monitor -m 700 /srv/pain" in step for step in what_remains(CONFIG, settings))
     with pytest.raises(EngineError, match="whole paths"):
         unit_of(Settings(engine=EngineSettings(state_dir="state")))
@@ -121,6 +124,10 @@ def test_a_sound_device_is_seen_only_where_alarms_are_heard() -> None:
     (_, service) = service_files(CONFIG, Settings(sound=SoundSettings(enabled=True)))
     assert "PrivateDevices=no" in service.text
     assert "SupplementaryGroups=audio" in service.text
+    assert "DevicePolicy=closed\nDeviceAllow=char-alsa rw\n" in service.text
+    assert "DevicePolicy" not in unit_of(
+        Settings(engine=EngineSettings(device="cuda"), sound=SoundSettings(enabled=True))
+    )
     assert unit_of()["PrivateDevices"] == ["yes"]
 
 
@@ -153,12 +160,21 @@ def test_the_command_prints_or_writes(tmp_path: Path) -> None:
         assert (tmp_path / "image/etc/systemd/system/pain-monitor.service").exists()
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
-def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    file = service_files(CONFIG, SETTINGS, python=sys.executable)[1]
-    good, bad = tmp_path / "pain-monitor.service", tmp_path / "bad.service"
-    good.write_text(file.text, encoding="utf-8")
-    bad.write_text(file.text.replace("ProtectClock=", "ProtectClocks="), encoding="utf-8")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        Settings(engine=EngineSettings(state_dir="/srv/a b", device="cuda")),
+        Settings(sound=SoundSettings(enabled=True), jsonlog=JsonLogSettings(path="/srv/log/events.jsonl")),
+    ],
+    ids=["plain", "cuda", "sound"],
+)
+def test_systemd_finds_nothing_wrong(settings: Settings, tmp_path: Path) -> None:
+    files = service_files(CONFIG, settings, python=sys.executable)
+    write_service(files, root=tmp_path)
+    good, bad = tmp_path / files[1].path.relative_to("/"), tmp_path / "bad.service"
+    bad.write_text(files[1].text.replace("ProtectClock=", "ProtectClocks="), encoding="utf-8")
 
     def complaints(path: Path) -> str:
         command = ["systemd-analyze", "verify", "--man=no", str(path)]
@@ -167,6 +183,29 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
 
     assert complaints(good) == ""
     assert "ProtectClocks" in complaints(bad)
+
+
+def exposure(unit: Path) -> float:
+    """systemd's own figure for how much a service may do: 0 is nothing, 10 everything."""
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    if found is None:
+        pytest.skip(f"this systemd-analyze cannot look at a unit that is not running: {done.stderr.strip()[:200]}")
+    return float(found[1])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_little_that_the_service_may_do(tmp_path: Path) -> None:
+    """1.4 with systemd 252, and what is left is needed; other versions weigh a little differently."""
+    text = service_files(CONFIG, SETTINGS, python=sys.executable)[1].text
+    unit, open_one = tmp_path / "pain-monitor.service", tmp_path / "open.service"
+    unit.write_text(text, encoding="utf-8")
+    open_one.write_text(
+        text.replace("CapabilityBoundingSet=\n", "").replace("PrivateUsers=yes\n", ""), encoding="utf-8"
+    )
+    assert exposure(unit) <= 1.8
+    assert exposure(open_one) > exposure(unit) + 0.5
 
 
 @UNIX
