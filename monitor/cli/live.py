@@ -66,7 +66,7 @@ def daemon(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a window on standard output.")] = False,
 ) -> None:
-    """Monitor the beds of a configuration until SIGTERM or Ctrl-C: score, alarm, record.
+    """Monitor the beds of a configuration until SIGTERM, SIGHUP or Ctrl-C: score, alarm, record.
 
     Everything wrong with the configuration is told before anything starts (see `pain-monitor check`). Streams may come
     and go; what is missing is a reason in each line, not an error. A bed can have one engine only. Where scoring
@@ -79,9 +79,9 @@ def daemon(
     from monitor.checkup import check_config
     from monitor.engine.supervisor import run_daemon
 
-    limit = check_config(config).settings.engine.restart_limit
+    engine = check_config(config).settings.engine
     with _interrupts() as interrupted:
-        code = run_daemon(config, json=as_json, restart_limit=limit)
+        code = run_daemon(config, json=as_json, restart_limit=engine.restart_limit, stopped_s=engine.watchdog_s)
     raise typer.Exit(130 if interrupted() and code == 0 else code)
 
 

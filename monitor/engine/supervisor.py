@@ -34,6 +34,10 @@ _HEALTHY_S: Final = 60.0
 _HOUR_S: Final = 3600.0
 _END_S: Final = 30.0
 
+_ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask for an end in order. A terminal that is closed, or a service manager that wants its configuration
+read anew, sends SIGHUP: without this the supervisor would be gone before its engine."""
+
 
 class Supervisor:
     """Keeps one child process running.
@@ -41,11 +45,14 @@ class Supervisor:
     Args:
         command: What to run; its standard input is the pipe, its output and errors are the parent's own.
         restart_limit: Restarts within an hour before giving up.
+        stopped_s: Seconds for which the child may be stopped (SIGSTOP) before it is ended and started anew; no watchdog
+            inside a process that is stopped can see to it.
     """
 
-    def __init__(self, *, command: Sequence[str], restart_limit: int) -> None:
+    def __init__(self, *, command: Sequence[str], restart_limit: int, stopped_s: float = 6.0) -> None:
         self._command = list(command)
         self._limit = restart_limit
+        self._stopped_s = stopped_s
         self._child: subprocess.Popen[bytes] | None = None
         self._wakeups: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._signals_seen = 0
@@ -93,15 +100,22 @@ class Supervisor:
         self._child = child
         threading.Thread(target=self._await, args=(child,), name="await-engine", daemon=True).start()
         deadline: float | None = None
+        running_at = time.monotonic()
         try:
             while child.poll() is None:
                 self._show_life()
+                if not _is_stopped(child.pid):
+                    running_at = time.monotonic()
+                elif time.monotonic() - running_at > self._stopped_s:
+                    _LOGGER.error("the engine has been stopped by a signal for %g s; it is ended", self._stopped_s)
+                    child.kill()
+                    child.wait()
                 with contextlib.suppress(queue.Empty):
                     # Short steps, since on Windows a wait without an end cannot be interrupted.
                     self._wakeups.get(timeout=1.0)
                 if self._signals_seen and deadline is None:
                     deadline = time.monotonic() + _END_S
-                    notify(STOPPING)
+                    notify(STOPPING, "STATUS=Not monitoring: told to end")
                     self._ask_to_stop(child)
                 elif self._signals_seen > 1 or (deadline is not None and time.monotonic() > deadline):
                     child.kill()
@@ -141,12 +155,21 @@ class Supervisor:
             self._signals_seen += 1
             self._wakeups.put("signal")  # re-entrant, unlike an Event
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, on_signal) for number in _ENDING}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process stands still, since somebody sent it SIGSTOP; False where the system does not tell."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state == "T"
 
 
 def end_with_parent(stop: Callable[[], None], *, grace_s: float = 40.0) -> None:
@@ -168,7 +191,14 @@ def end_with_parent(stop: Callable[[], None], *, grace_s: float = 40.0) -> None:
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
-def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None = None, restart_limit: int = 10) -> int:
+def run_daemon(
+    config_path: Path,
+    *,
+    json: bool = False,
+    seconds: float | None = None,
+    restart_limit: int = 10,
+    stopped_s: float = 6.0,
+) -> int:
     """Run an engine under supervision.
 
     Args:
@@ -176,6 +206,7 @@ def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None =
         json: Scores as JSON objects, one a line, instead of readable lines.
         seconds: Stop after so long; None to run until a signal.
         restart_limit: Restarts within an hour before giving up.
+        stopped_s: Seconds for which the engine may be stopped (SIGSTOP) before it is ended and started anew.
 
     Returns:
         Exit code.
@@ -186,4 +217,5 @@ def run_daemon(config_path: Path, *, json: bool = False, seconds: float | None =
     command = [sys.executable, "-m", "monitor.engine.daemon", "--supervised"]
     command += ["--json"] if json else []
     command += ["--seconds", str(seconds)] if seconds is not None else []
-    return Supervisor(command=[*command, str(config_path)], restart_limit=restart_limit).run()
+    command.append(str(config_path))
+    return Supervisor(command=command, restart_limit=restart_limit, stopped_s=stopped_s).run()

@@ -65,7 +65,7 @@ def test_the_unit_has_few_rights_and_a_watchdog() -> None:
     unit = unit_of()
     expected = {
         "User": "pain-monitor", "Type": "notify", "ProtectSystem": "strict", "ProtectHome": "yes",
-        "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "PrivateDevices": "yes", "Restart": "on-failure",
+        "NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "PrivateDevices": "yes", "Restart": "always",
         "WatchdogSec": "30", "UMask": "0077", "StateDirectory": "pain-monitor", "PrivateUsers": "yes",
         "MemoryDenyWriteExecute": "yes", "LimitCORE": "0",
     }  # fmt: skip
@@ -260,8 +260,9 @@ def test_a_supervised_engine_says_ready_alive_and_stopping(
             said.append(manager.recv(4096).decode())
         assert any("bed1" in words for words in said if words.startswith(READY))
         process.send_signal(signal.SIGTERM)
-        while STOPPING not in said:
+        while not any(words.startswith(STOPPING) for words in said):
             said.append(manager.recv(4096).decode())
+        assert "STATUS=Not monitoring" in said[-1], "systemctl status shows the last word of a service that has ended"
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()

@@ -125,6 +125,41 @@ def test_an_engine_ends_in_order_when_its_supervisor_dies(
         assert reader.closed_utc is not None
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_supervisor_that_is_told_to_end_stays_until_its_child_has(
+    processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    ready, done = tmp_path / "ready", tmp_path / "done"
+    program = "import sys, time, pathlib; pathlib.Path(sys.argv[1]).touch(); sys.stdin.read(); time.sleep(0.5); "
+    program += "pathlib.Path(sys.argv[2]).touch()"
+    child = [sys.executable, "-S", "-c", program, str(ready), str(done)]
+    parent = start(processes, repository, sys.executable, "-c", SUPERVISE, *child)
+    wait_until(ready.exists, 60.0)
+    parent.send_signal(number)
+    _, log = parent.communicate(timeout=30)
+    assert parent.returncode == 0, log
+    assert done.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody tells here whether a process is stopped")
+def test_an_engine_that_is_stopped_is_ended_and_started_anew(
+    processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    program = "import os, sys; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n'); sys.stdin.read()"
+    supervise = SUPERVISE.replace("restart_limit=3", "restart_limit=3, stopped_s=0.5")
+    child = [sys.executable, "-S", "-c", program, str(log)]
+    parent = start(processes, repository, sys.executable, "-c", supervise, *child)
+    wait_until(lambda: log.exists() and log.read_text().endswith("\n"), 60.0)
+    os.kill(int(log.read_text()), signal.SIGSTOP)
+    wait_until(lambda: len(log.read_text().splitlines()) == 2, 60.0)
+    parent.send_signal(signal.SIGTERM)
+    _, said = parent.communicate(timeout=30)
+    assert parent.returncode == 0
+    assert "stopped by a signal for 0.5 s" in said
+    assert "exit code -9" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_an_engine_in_order(
     processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path, bundle: Path, number: signal.Signals
