@@ -72,13 +72,16 @@ def check_config(path: Path) -> Checkup:
             who = ", ".join(names) or "NOBODY yet"
             notes.append(f"other machines reach the engine at {settings.link.listen} with the keys of: {who}")
     if settings.sound.enabled:
-        from monitor.outputs.sound import DevicePlayer, SoundError
+        from monitor.outputs.sound_players import DevicePlayer, SoundError
 
+        player = DevicePlayer(settings.sound.device)
         try:
-            DevicePlayer(settings.sound.device).open()
+            player.open()
             notes.append("alarms are heard on this machine; try `pain-monitor sound-test`")
         except SoundError as error:
             notes.append(f"audio off: {error}; alarms are shown and sent, and not heard")
+        finally:
+            player.close()
     if settings.webhook.url:
         from monitor.outputs.webhook import webhook_key, webhook_tls
 

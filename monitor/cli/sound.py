@@ -14,7 +14,7 @@ def sound_test(
     *,
     wav: Annotated[Path | None, typer.Option(help="Write the tones into this file instead of playing them.")] = None,
 ) -> None:
-    """Play the tones of each kind of alarm once, or say why nothing can be heard.
+    """List the sound devices and play the tones of each kind of alarm once, or say why nothing can be heard.
 
     Whether they are loud enough where somebody should hear them, only somebody there can tell.
 
@@ -26,12 +26,14 @@ def sound_test(
     """
     from monitor.config import SoundSettings, load_settings
     from monitor.errors import EngineError
-    from monitor.outputs.sound import DevicePlayer, Player, SoundError, WavePlayer
+    from monitor.outputs.sound_players import DevicePlayer, SoundError, WavePlayer
     from monitor.outputs.tones import PATTERNS, burst
 
     settings = load_settings(config).sound if config is not None else SoundSettings()
-    player: Player = WavePlayer(wav) if wav is not None else DevicePlayer(settings.device)
+    player = WavePlayer(wav) if wav is not None else DevicePlayer(settings.device)
     try:
+        if isinstance(player, DevicePlayer):
+            print("Devices:", "; ".join(player.devices()) or "none")
         player.open()
         for pattern in PATTERNS:
             print(
@@ -40,6 +42,7 @@ def sound_test(
             player.play(burst(pattern, settings.volume))
             if wav is None:
                 time.sleep(pattern.length_s + 1.0)
+                player.check()
     except SoundError as error:
         todo = "Alarms are shown and sent without it; `--wav FILE` writes the tones into a file"
         raise EngineError(f"audio off: {error}", todo=todo) from None

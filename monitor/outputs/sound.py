@@ -7,148 +7,24 @@ device, or without the library, that is said once and alarms go on in silence.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
-import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Final, Protocol
-
-import numpy as np
+from typing import Any, Final
 
 from monitor.clock import Clock
 from monitor.config import SoundSettings
-from monitor.outputs.tones import PATTERNS, RATE_HZ, Pattern, burst, pattern_of
-from monitor.types import Activation, AlarmAction, AlarmEvent, AlarmKind, Event, Float32Array, Presence, Priority
+from monitor.outputs.sound_players import DevicePlayer, Player, SoundError
+from monitor.outputs.tones import PATTERNS, Pattern, burst, pattern_of
+from monitor.types import Activation, AlarmAction, AlarmEvent, AlarmKind, Event, Presence, Priority
 
 _LOGGER = logging.getLogger(__name__)
 
 _RETRY_S: Final = 60.0
+_AFTER_S: Final = 1.0
+"""Seconds after a burst until it is looked whether the device took all of it."""
 _URGENCY: Final = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
-
-
-class SoundError(Exception):
-    """Nothing can be heard; says why and what to do."""
-
-
-class Player(Protocol):
-    """Makes samples heard. Used by one thread at a time."""
-
-    def open(self) -> None:
-        """See whether it can.
-
-        Raises:
-            SoundError: If not.
-        """
-        ...
-
-    def play(self, samples: Float32Array) -> None:
-        """Begin to play (n,) samples at `RATE_HZ`, and return at once; what still plays is cut off.
-
-        Raises:
-            SoundError: If it cannot.
-        """
-        ...
-
-    def stop(self) -> None:
-        """Fall silent now."""
-        ...
-
-    def close(self) -> None:
-        """Release the device. May be called twice."""
-        ...
-
-
-class DevicePlayer:
-    """A sound device of this machine, through PortAudio.
-
-    Args:
-        device: Name, part of it, or number; empty for the system's own choice.
-    """
-
-    def __init__(self, device: str = "") -> None:
-        self._device: str | int | None = int(device) if device.isdecimal() else device or None
-        self._library: Any = None
-
-    def open(self) -> None:
-        """See `Player`."""
-        try:
-            # Only where it is used: it loads PortAudio.
-            sounddevice: Any = importlib.import_module("sounddevice")
-        except ImportError:
-            raise SoundError("sounddevice is not installed (pip install 'pain-monitor[sound]')") from None
-        except OSError as error:
-            raise SoundError(f"{error} (Debian and Ubuntu: apt install libportaudio2)") from None
-        try:
-            sounddevice.check_output_settings(device=self._device, channels=1, dtype="float32", samplerate=RATE_HZ)
-        except (sounddevice.PortAudioError, ValueError) as error:
-            wanted = "no device" if self._device is None else f"no device '{self._device}'"
-            raise SoundError(f"{wanted} ({error})") from None
-        self._library = sounddevice
-
-    def play(self, samples: Float32Array) -> None:
-        """See `Player`."""
-        if self._library is None:
-            self.open()
-        try:
-            self._library.play(samples, RATE_HZ, device=self._device)
-        except (self._library.PortAudioError, ValueError) as error:
-            raise SoundError(f"the device failed ({error})") from None
-
-    def stop(self) -> None:
-        """See `Player`."""
-        if self._library is not None:
-            self._library.stop()
-
-    def close(self) -> None:
-        """See `Player`."""
-        self.stop()
-        self._library = None
-
-
-class WavePlayer:
-    """A file that takes every burst one after the other, 16 bits, mono, each followed by a second of silence.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: wave.Wave_write | None = None
-        self._raw: IO[bytes] | None = None
-
-    def open(self) -> None:
-        """See `Player`."""
-        if self._file is not None:
-            return
-        try:
-            self._raw = self._path.open("wb")
-        except OSError as error:
-            raise SoundError(f"{self._path} cannot be written ({error.strerror})") from None
-        self._file = wave.open(self._raw, "wb")  # noqa: SIM115 - it stays open until `close`
-        self._file.setnchannels(1)
-        self._file.setsampwidth(2)
-        self._file.setframerate(RATE_HZ)
-
-    def play(self, samples: Float32Array) -> None:
-        """See `Player`."""
-        self.open()
-        assert self._file is not None
-        self._file.writeframes(np.round(samples * 32_767.0).astype("<i2").tobytes())
-        self._file.writeframes(bytes(2 * RATE_HZ))
-
-    def stop(self) -> None:
-        """Nothing plays in a file."""
-
-    def close(self) -> None:
-        """See `Player`."""
-        file, self._file = self._file, None
-        if file is not None and self._raw is not None:
-            file.close()
-            self._raw.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +141,11 @@ class SoundOutput:
         self._silence = False
         self._ending = False
         self._thread: threading.Thread | None = None
+        # Whoever uses the player may wait for a device that hangs; `_changed` is never held meanwhile.
+        self._in_use = threading.Lock()
         self._problem = ""
         self._tried_at = -_RETRY_S
+        self._check_at: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -279,17 +158,24 @@ class SoundOutput:
 
     def probe(self, report: Mapping[str, Any], timeout_s: float) -> str:  # noqa: ARG002 - see `Route`
         """Whether there is a device; without a sound. That somebody hears it, no program can tell."""
-        if not self._problem:
-            return ""
-        with self._changed:
-            self._try()
+        if self._thread is None:
+            return self._problem or "audio off: it has not begun"
+        if not self._in_use.acquire(timeout=timeout_s):
+            return self._problem or "audio off: the device does not answer"
+        try:
+            if self._problem:
+                self._try()
+            else:
+                self._check()
+        finally:
+            self._in_use.release()
         return self._problem
 
     def open(self) -> None:
         """Start; where nothing can be heard, that is logged once."""
         self.close()
         self._ending = False
-        with self._changed:
+        with self._in_use:
             self._try()
         self._thread = threading.Thread(target=self._run, name="output-sound-bursts", daemon=True)
         self._thread.start()
@@ -313,19 +199,35 @@ class SoundOutput:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
-        self._player.close()
+        with self._in_use:
+            self._player.close()
 
     def _run(self) -> None:
-        with self._changed:
-            while not self._ending:
-                if self._silence:
-                    self._silence = False
+        while True:
+            with self._changed:
+                if self._ending:
+                    return
+                now = self._clock.now()
+                silence, self._silence = self._silence, False
+                pattern = self._bursts.due(now)
+                check = self._check_at is not None and now >= self._check_at
+                if not silence and pattern is None and not check:
+                    self._changed.wait(self._wait_s(now))
+                    continue
+            with self._in_use:
+                if silence:
+                    self._check_at = None
                     self._player.stop()
-                pattern = self._bursts.due(self._clock.now())
                 if pattern is not None:
                     self._play(pattern)
-                    continue
-                self._changed.wait(self._bursts.wait_s(self._clock.now()))
+                elif check:
+                    self._check()
+
+    def _wait_s(self, now: float) -> float | None:
+        waits = [] if self._check_at is None else [max(0.0, self._check_at - now)]
+        if (burst_s := self._bursts.wait_s(now)) is not None:
+            waits.append(burst_s)
+        return min(waits, default=None)
 
     def _play(self, pattern: Pattern) -> None:
         if self._problem:
@@ -338,6 +240,16 @@ class SoundOutput:
             self._player.play(self._samples[pattern.name])
         except SoundError as error:
             self._failed(error)
+        else:
+            self._check_at = self._clock.now() + pattern.length_s + _AFTER_S
+
+    def _check(self) -> None:
+        self._check_at = None
+        try:
+            self._player.check()
+        except SoundError as error:
+            self._failed(error)
+            self._try()
 
     def _try(self) -> None:
         self._tried_at = self._clock.now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import wave
 from collections.abc import Callable, Iterator
@@ -18,7 +17,8 @@ from hypothesis import strategies as st
 from monitor.clock import SystemClock
 from monitor.config import AlarmSettings, SoundSettings
 from monitor.outputs.base import Route
-from monitor.outputs.sound import Bursts, DevicePlayer, SoundError, SoundOutput, WavePlayer
+from monitor.outputs.sound import Bursts, SoundOutput
+from monitor.outputs.sound_players import SoundError, WavePlayer
 from monitor.outputs.tones import (
     EDGE,
     HARMONICS,
@@ -45,11 +45,23 @@ class SilentPlayer:
     def __init__(self) -> None:
         self.played: list[Float32Array] = []
         self.stops = 0
+        self.checks = 0
         self.broken = ""
+        self.broke_off = ""
+        self.hangs = threading.Event()
+        self.hangs.set()
 
     def open(self) -> None:
+        self.hangs.wait()
         if self.broken:
             raise SoundError(self.broken)
+
+    def check(self) -> None:
+        self.checks += 1
+        reason, self.broke_off = self.broke_off, ""
+        if reason:
+            raise SoundError(reason)
+        self.open()
 
     def play(self, samples: Float32Array) -> None:
         self.open()
@@ -274,16 +286,50 @@ def test_without_a_device_it_is_said_once_and_shown_until_there_is_one(
     player.broken = ""
     assert output.probe({}, 1.0) == ""
     output.publish("bed1", [medium(Presence.OFF, OFF), medium()])
-    wait_until(lambda: len(player.played) == 1)
+    wait_until(lambda: bool(player.played))
 
 
-def test_a_device_player_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(SoundError, match=r"pain-monitor\[sound\]"):
-        DevicePlayer().open()
-    monkeypatch.undo()
-    with pytest.raises(SoundError, match=r"libportaudio2|no such device"):  # whatever this machine has
-        DevicePlayer("no such device").open()
+def test_a_burst_that_broke_off_is_reported_at_once_and_the_next_is_heard(
+    output: SoundOutput, player: SilentPlayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    output.open()
+    player.broke_off = "the device broke off"
+    output.publish("bed1", [medium()])
+    wait_until(lambda: "alarms are heard again" in caplog.messages)
+    assert caplog.messages == [
+        "audio off: the device broke off; alarms are shown and sent, and not heard here",
+        "alarms are heard again",
+    ]
+    output.publish("bed1", [medium(Presence.OFF, OFF), medium()])
+    wait_until(lambda: len(player.played) == 2)
+
+
+def test_a_device_that_goes_while_nothing_sounds_is_found_by_the_self_check(
+    output: SoundOutput, player: SilentPlayer
+) -> None:
+    assert output.probe({}, 1.0) == "audio off: it has not begun"
+    output.open()
+    assert output.probe({}, 1.0) == ""
+    player.broken = "no device"
+    assert output.probe({}, 1.0) == "audio off: no device"
+    player.broken = ""
+    assert output.probe({}, 1.0) == output.problem() == ""
+
+
+def test_a_device_that_hangs_holds_up_nobody(output: SoundOutput, player: SilentPlayer) -> None:
+    output.open()
+    player.hangs.clear()
+    try:
+        output.publish("bed1", [medium()])
+        wait_until(output._in_use.locked)
+        output.publish("bed1", [medium(Presence.ACK, OFF)])
+        assert output.problem() == ""
+        assert output.probe({}, 0.1) == "audio off: the device does not answer"
+        stops = player.stops
+    finally:
+        player.hangs.set()
+    wait_until(lambda: player.stops > stops)
 
 
 def test_threads_end_with_the_output(output: SoundOutput, player: SilentPlayer) -> None:
