@@ -26,12 +26,13 @@ class AlarmBar(QFrame):
         self.text = Text(pixels=21, bold=True)
         self._others = Label(pixels=15)
         self.button = QPushButton("Acknowledge  A")
+        self.button.setStyleSheet("padding: 1px 10px;")  # the line is low on a small screen
         theme.set_font(self.button, 15)
         self.button.clicked.connect(self.acknowledge)
         self._condition = ""
         self._shown = ("", "")
         row = QHBoxLayout(self)
-        row.setContentsMargins(12, 4, 6, 4)
+        row.setContentsMargins(12, 2, 6, 2)
         row.addWidget(self.text, 1)
         row.addWidget(self._others)
         row.addWidget(self.button)

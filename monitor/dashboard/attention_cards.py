@@ -215,10 +215,15 @@ class _Reader:
             return _PROFILES, card
         if values.ndim != 2 or item.kind not in ("cross", "self"):
             return None
+        rest = item.name.partition(".")[2]
         if item.kind == "self":
-            title = f"{of}: self-attention"
-        else:
-            title = f"{by} reads {of}" if by != of else f"{of} reads {of} (cross-attention)"
+            stream = "" if rest.lower() == of.lower() else f" ({rest.upper()})"
+            title = f"{of}: self-attention{stream}"
+        elif by != of:
+            title = f"{by} reads {of}"
+        else:  # streams within the model that look at one signal
+            reader, _, read = rest.upper().partition("_FROM_")
+            title = f"{of}: {reader} reads {read}" if read else f"{of} reads {of} (cross-attention)"
         note = f"→ time in {of}, {seconds:.1f} s      ↓ time in {by}"
         return _TIMES, MapCard(name=item.name, title=title, note=note, width=4, strength=strength, focus=focus)
 
@@ -259,7 +264,7 @@ class _Reader:
             )
         kind, _, rest = item.name.partition(".")
         what = f"expert {rest.partition('.')[0]} gates" if kind == "gate" else "SE gates"
-        inactive = f"{'SE' if kind == 'channel' else 'gates'} inactive: all channels pass alike"
+        inactive = f"{'SE' if kind == 'channel' else 'gates'} inactive: all pass alike"
         return _GATES, GateCard(
             name=item.name,
             title=self._titled(what, item),
@@ -278,7 +283,7 @@ class _Reader:
         return _TOKENS, MapCard(
             name=item.name,
             title=self._titled(what, item),
-            note="tokens (mix all of the window)",
+            note="tokens mix the whole window",
             width=2,
             strength=relative(values) if focus else np.zeros(values.shape),
             focus=focus,

@@ -45,14 +45,16 @@ class Header(QWidget):
         self.beds.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.beds.setToolTip("The bed that is shown")
         self.beds.activated.connect(lambda _: self.bed_chosen.emit(self.beds.currentText()))
-        self._subject = Text(pixels=16, colour=theme.DIM)
+        self._subject = Text(pixels=16, colour=theme.DIM, elide=Qt.TextElideMode.ElideMiddle)
         self.bundles = QComboBox()
         self.bundles.setObjectName("bundles")
         theme.set_font(self.bundles, 14)
         self.bundles.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.bundles.setToolTip("The model that is preferred; it scores whenever its signals are usable")
         self.bundles.activated.connect(self._choose_bundle)
-        self._trained = Text(pixels=14, colour=theme.WARN)
+        # Two lines: the longest names leave no room for one, and who the patient is goes before what the model reads.
+        self._trained = Text(pixels=13, colour=theme.WARN)
+        self._reads = Text(pixels=13, colour=theme.DIM)
         self._recording = Label(pixels=14, colour=theme.DIM)
         self._clock = Label(pixels=20, bold=True)
         self.pause = QPushButton("Pause traces")
@@ -66,12 +68,16 @@ class Header(QWidget):
         top.addWidget(banner, 1)
         top.addWidget(self.notice)
         top.addWidget(self._badge)
+        model = QVBoxLayout()
+        model.setSpacing(0)
+        model.addWidget(self._trained)
+        model.addWidget(self._reads)
         below = QHBoxLayout()
         below.setSpacing(10)
         below.addWidget(self.beds)
         below.addWidget(self._subject, 4)
         below.addWidget(self.bundles)
-        below.addWidget(self._trained, 7)
+        below.addLayout(model, 4)
         below.addWidget(self._recording)
         below.addWidget(self.pause)
         below.addWidget(self._clock)
@@ -93,8 +99,12 @@ class Header(QWidget):
         _fill(self.bundles, [item.name for item in bed.bundles], bed.bundles[0].name if bed.bundles else "")
         scoring = next((item for item in bed.bundles if item.name == bed.bundle), None)
         if scoring is not None:
-            instead = "" if scoring is bed.bundles[0] else f"{scoring.name} scores now, "
-            self._trained.show_text(f"{instead}{scoring.trained_on} · {'+'.join(scoring.modalities)}")
+            self._trained.show_text(scoring.trained_on)
+            read = "+".join(scoring.modalities)
+            if scoring is bed.bundles[0]:
+                self._reads.show_text(f"reads {read}", theme.DIM)
+            else:
+                self._reads.show_text(f"now scored by {scoring.name}: {read}", theme.WARN)
         first, colon, rest = model.notice.partition(": ")
         notice = f"{first}:\n{rest}" if colon else first
         if notice != self.notice.text():

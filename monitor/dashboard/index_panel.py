@@ -22,6 +22,7 @@ from monitor.types import CalibrationState
 _LOWER: Final = 70
 _LOWER_MOST: Final = 132
 _ROW: Final = 22
+_CLASS: Final = "class of last window"
 _STEEP: Final = 20.0
 """Change of the index in half a minute at which the arrow stands at its steepest."""
 
@@ -124,10 +125,11 @@ class _Number(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         box = QRectF(self.rect())
         if reading is None:
-            self._draw_class(painter, box.left() + 2, box, largest=44)
+            # Smaller than an index: what such a model says of a patient is no finding.
+            self._draw_class(painter, box.left() + 2, box, largest=31)
             painter.end()
             return
-        pixels = max(60, int(min(box.height() * 1.18, box.width() * 0.42)))
+        pixels = max(theme.px(60), int(min(box.height() * 1.18, box.width() * 0.42)))
         font = theme.font(pixels, bold=True, scaled=False)
         path = QPainterPath()
         path.addText(QPointF(0, 0), font, reading.text)
@@ -153,9 +155,11 @@ class _Number(QWidget):
         painter.setPen(QColor(theme.DIM))
         painter.setFont(theme.font(14))
         middle = box.center().y()
-        painter.drawText(QPointF(left, middle + (theme.px(14) if largest <= 30 else -theme.px(16))), "last window")
-        painter.setPen(QColor(self._class_colour))
         room = box.right() - left
+        fits = painter.fontMetrics().horizontalAdvance(_CLASS) <= room
+        above = middle + (theme.px(14) if largest <= 30 else -theme.px(16))
+        painter.drawText(QPointF(left, above), _CLASS if fits else "last window")
+        painter.setPen(QColor(self._class_colour))
         pixels = largest
         while pixels > 15 and QFontMetricsF(theme.font(pixels, bold=True)).horizontalAdvance(self.class_name) > room:
             pixels -= 1

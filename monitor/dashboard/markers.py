@@ -37,6 +37,7 @@ class EntryPanel(Panel):
         kinds.setSpacing(6)
         for kind, key in KINDS:
             button = QPushButton(f"{kind.capitalize()}  {key}")
+            button.setStyleSheet("padding: 1px 8px;")
             theme.set_font(button, 15)
             theme.set_size(button, height=36)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)

@@ -377,6 +377,8 @@ def _alarm_text(alarm: AlarmView, bed: BedState) -> str:
             said = f"{title} was shown: reassess pain, enter a score"
         elif value is None:
             said = f"{title}: reassess, enter a score"
+        elif value < limit:  # it stands until the index has been low for a while: say so, lest the numbers contradict
+            said = f"{title}: index now {value:.0f}, was above {limit:g}. Reassess pain, enter a score"
         else:
             said = f"{title}: index {value:.0f} (limit {limit:g}). Reassess pain, enter a score"
         return f"{marks} {said}{state}"

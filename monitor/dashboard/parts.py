@@ -24,12 +24,23 @@ class Text(QLabel):
         pixels: Height of the type.
         colour: Of the text.
         bold: Whether it is bold.
+        text: What it says at first.
+        elide: Where the dots stand; in the middle for codes, which differ at their ends.
     """
 
-    def __init__(self, *, pixels: int, colour: str = theme.TEXT, bold: bool = False, text: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        pixels: int,
+        colour: str = theme.TEXT,
+        bold: bool = False,
+        text: str = "",
+        elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+    ) -> None:
         super().__init__()
         self._full = ""
         self._colour = ""
+        self._elide = elide
         theme.set_font(self, pixels, bold=bold)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -56,7 +67,7 @@ class Text(QLabel):
 
     def _fit(self) -> None:
         metrics = QFontMetrics(self.font())
-        fitting = metrics.elidedText(self._full, Qt.TextElideMode.ElideRight, max(0, self.width() - 2))
+        fitting = metrics.elidedText(self._full, self._elide, max(0, self.width() - 2))
         cut = fitting != self._full
         self.setText(fitting)
         self.setToolTip(self._full if cut else "")

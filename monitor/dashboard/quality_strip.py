@@ -105,6 +105,7 @@ class QualityStrip(Panel):
         if running:
             left = max(0.0, calibration.needed_s - calibration.valid_s)
             said = f"LRN  {left:.0f} s of rest to go"
+        self.recalibrate.setVisible(calibration.state != CalibrationState.UNSPECIFIED)
         done = calibration.state in (CalibrationState.CALIBRATED, CalibrationState.UNSPECIFIED)
         colour = theme.GOOD if done else theme.WARN
         self.calibration.show_text(said, colour if connected else theme.FAINT)

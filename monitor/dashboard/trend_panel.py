@@ -38,7 +38,7 @@ class TrendPanel(Panel):
             axis.setTextPen(theme.DIM)
             axis.setStyle(tickLength=-3)
         self._plot.getAxis("left").setTicks(_INDEX_TICKS)
-        self._plot.getAxis("bottom").setTicks([[(-10, "-10 min"), (-5, "-5 min"), (-0.4, "now")]])
+        self._plot.getAxis("bottom").setTicks([[(-10, "-10 min"), (-5, "-5 min"), (-0.7, "now")]])
         self.rescale()
         self._limits = [
             pg.InfiniteLine(angle=0, pen=pg.mkPen(colour, style=Qt.PenStyle.DashLine))

@@ -27,6 +27,7 @@ LAG_S: Final = 0.15
 _SILENT_S: Final = 2.0
 _KEPT_S: Final = 20.0
 _SMALLEST: Final = {"ECG": 0.4, "EDA": 0.2, "BVP": 0.2, "EMG": 0.04, "RESP": 0.2, "SPO2": 4.0, "TEMP": 0.5, "ACC": 0.1}
+_GREATEST: Final = {"SPO2": 100.0}
 _ORDER: Final = ("ECG", "BVP", "EDA", "EMG", "RESP", "SPO2", "TEMP", "ACC")
 
 
@@ -104,6 +105,7 @@ class WaveformPanel(Panel):
         said = "shaded: model attention (not a cause)" if shaded else ""
         if flat:
             said += f"{', ' if said else 'model attention: '}no focus on {', '.join(flat)}"
+        self._ruler.setVisible(bool(self._rows))
         self._ruler.show_text(
             f"{paused}last {SPAN_S:g} s{'   ·   ' if said else ''}{said}", theme.WARN if self.paused else theme.DIM
         )
@@ -133,7 +135,6 @@ class WaveformPanel(Panel):
             self._body.insertWidget(number, row, 1)
         self._rows = rows
         self._message.setVisible(not rows and not any(not line.isHidden() for line in self._arrays))
-        self._ruler.setVisible(bool(rows))
 
 
 def _is_array(stream: StreamView) -> bool:
@@ -143,7 +144,7 @@ def _is_array(stream: StreamView) -> bool:
 def _array_words(stream: StreamView) -> tuple[str, str]:
     """`ARRAY:regions  246 channels at 1 Hz · newest 0.4 s ago`, and its colour."""
     rate = stream.measured_hz if stream.measured_hz is not None else stream.rate_hz
-    said = f"{stream.modality or stream.name}   {stream.channels} channels at {rate:.3g} Hz"
+    said = f"{stream.modality or stream.name}   {stream.channels} channels at {_hertz(rate)}"
     if stream.unused:
         return f"{said} · not used: {stream.unused}", theme.WARN
     if stream.age_s is None:
@@ -151,6 +152,10 @@ def _array_words(stream: StreamView) -> tuple[str, str]:
     if stream.age_s > max(_SILENT_S, 2.0 / max(stream.rate_hz, 1e-3)):
         return f"{said} · no signal for {words.seconds(stream.age_s)}", theme.WARN
     return f"{said} · newest {stream.age_s:.1f} s ago", theme.TEXT
+
+
+def _hertz(rate: float) -> str:
+    return f"{rate:.0f} Hz" if rate >= 10 else f"{rate:.1f} Hz"
 
 
 class _Row(QWidget):
@@ -206,7 +211,7 @@ class _Row(QWidget):
     def describe(self, stream: StreamView) -> None:
         """Say how the stream is."""
         rate = stream.measured_hz if stream.measured_hz is not None else stream.rate_hz
-        self._state.show_text(f"{rate:.0f} Hz" if rate >= 10 else f"{rate:.1f} Hz")
+        self._state.show_text(_hertz(rate))
         self._unit = stream.unit
         said = ""
         if stream.unused:
@@ -230,7 +235,9 @@ class _Row(QWidget):
         if (bottom, top) != (low, high):
             self._plot.setYRange(low, high, padding=0.0)
             digits = 0 if high - low >= 20 else 1 if high - low >= 0.9 else 2
-            self._range.show_text(f"{low:.{digits}f} to {high:.{digits}f} {self._unit_text}".replace("-", "−"))
+            # The edges of the picture, which has a margin; no signal goes beyond what can be.
+            most = min(high, _GREATEST.get(self.modality, high))
+            self._range.show_text(f"{low:.{digits}f} to {most:.{digits}f} {self._unit_text}".replace("-", "−"))
         self._draw_shade(end, shading, low, high)
 
     @property

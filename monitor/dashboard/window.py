@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -31,6 +32,11 @@ FRAME_MS: Final = 33
 """Milliseconds between two pictures."""
 
 _DESIGN: Final = (1280, 800)
+_SMALLEST: Final = (960, 540)
+"""What a screen of 1920x1080 has at twice the size of everything."""
+_UNSCALED: Final = 300
+_SCALED: Final = 457
+"""Height that everything needs at least: a part that does not follow the size of the window, and one that does."""
 _USUAL: Final = (5, 2)
 """Height of the waveforms and of the attention."""
 _ROOM: Final = (5, 3)
@@ -56,8 +62,8 @@ class DashboardWindow(QMainWindow):
     ) -> None:
         super().__init__()
         self.setWindowTitle("Pain monitor – research use only")
-        self.resize(1280, 800)
-        self.setMinimumSize(1100, 700)
+        self.setMinimumSize(*_SMALLEST)
+        self._fit_screen()
         self.model = DashboardModel(clock=clock)
         self.link = link
         self._started_here = started_here
@@ -138,6 +144,8 @@ class DashboardWindow(QMainWindow):
             )
 
     def _why_no_attention(self) -> str:
+        if self.model.uncertain and self.model.connected:
+            return "hidden: the model is uncertain now"
         if not self.model.has_score:
             return "hidden: no score now"
         scoring = self.model.scoring
@@ -160,9 +168,14 @@ class DashboardWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Everything grows with the window."""
         super().resizeEvent(event)
-        fitting = min(self.width() / _DESIGN[0], self.height() / _DESIGN[1])
-        if theme.rescale(self, round(min(max(fitting, 0.85), 2.0) * 20.0) / 20.0):
+        fitting = min(self.width() / _DESIGN[0], self.height() / _DESIGN[1], (self.height() - _UNSCALED) / _SCALED)
+        if theme.rescale(self, math.floor(min(max(fitting, 0.5), 2.0) * 20.0) / 20.0):
             self.trend.rescale()
+
+    def _fit_screen(self) -> None:
+        """Open as large as the design, or as the screen has room for: nothing may begin beyond its edge."""
+        room = self.screen().availableGeometry()
+        self.resize(min(_DESIGN[0], room.width()), min(_DESIGN[1], room.height()))
 
     # -- what people do ----------------------------------------------------------------------------------------------
 

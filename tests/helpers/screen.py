@@ -72,6 +72,17 @@ def cut_off(window: QWidget) -> list[str]:
     return wrong
 
 
+def squeezed(window: DashboardWindow) -> list[str]:
+    """Panels that are smaller than what they hold needs, so that some of it is painted half."""
+    panels = [window.header, window.alarms, window.waveforms, window.attention, window.index, window.index.number,
+              window.trend, window.quality, window.entries, window.status]  # fmt: skip
+    return [
+        f"{type(panel).__name__}: {panel.height()} of {panel.minimumSizeHint().height()}"
+        for panel in panels
+        if panel.isVisible() and panel.height() < panel.minimumSizeHint().height()
+    ]
+
+
 def ink(window: QWidget, widget: QWidget) -> int:
     """Pixels of a widget that are not the panel's own colour."""
     image = widget.grab().toImage()

@@ -66,6 +66,19 @@ def test_every_card_has_a_title_of_its_own_and_fits_its_page(made: object) -> No
     assert all(group and sum(card.width for card in group) <= PAGE for group in paged)
 
 
+def test_streams_of_one_signal_are_told_apart() -> None:
+    grid = AttentionInput(modality="ECG", samples=10, rate_hz=2.0, delay_s=0.0, name="ecg")
+    kinds = {"self.fcn": "self", "self.alstm": "self", "cross.fcn_from_alstm": "cross", "self.ecg": "self"}
+    maps = [posed_map(name, kind, "time", np.eye(10), "ecg") for name, kind in kinds.items()]
+    titles = [card.title for card in cards(posed_frame(30, (grid,), maps))]
+    assert titles == [
+        "ECG: self-attention (FCN)",
+        "ECG: self-attention (ALSTM)",
+        "ECG: FCN reads ALSTM",
+        "ECG: self-attention",
+    ]
+
+
 def test_no_cards_are_one_empty_page() -> None:
     assert pages(()) == ((),)
 
@@ -85,7 +98,7 @@ def test_tokens_are_never_a_time_and_never_shade_a_waveform() -> None:
     assert any(item.axis == "token" for item in frame.maps)
     assert shadings(frame) == {}
     tokens = [card for card in cards(frame) if isinstance(card, MapCard)]
-    assert all(card.note == "tokens (mix all of the window)" for card in tokens)
+    assert all(card.note == "tokens mix the whole window" for card in tokens)
     # Not even where there are as many tokens as points.
     assert shadings(frame_of(np.eye(10), "self.0", "self", "token")) == {}
 

@@ -162,6 +162,9 @@ def test_an_alarm_states_its_deviation_and_asks_for_reassessment(screen: Screen)
     alarm = screen.model.alarm()
     assert alarm.text == "** Severe pain: index 78 (limit 70). Reassess pain, enter a score"
     assert (alarm.level, alarm.flashing, alarm.condition, alarm.others) == ("medium", True, "pain_severe", 1)
+    # It stands until the index has been low for a while; until then the line does not contradict the number.
+    screen.see(k + 2, fast=61.0, alarms=(alarm_view(),))
+    assert screen.model.alarm().text == "** Severe pain: index now 61, was above 70. Reassess pain, enter a score"
 
 
 def test_an_acknowledged_alarm_stops_flashing_and_stays() -> None:

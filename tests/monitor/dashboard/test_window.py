@@ -11,14 +11,16 @@ from benchmarks.screen_frames import (
     POSED_BUNDLE,
     alarm_view,
     bed_state,
+    bundle_view,
     state,
     stream_view,
 )
+from monitor.bundle_folder import shipped_bundles
 from monitor.dashboard import words
 from monitor.link import CalibrationView, LimitsView, MarkerView
-from tests.helpers.screen import SIX, Screen, cut_off, ink, texts
+from tests.helpers.screen import SIX, Screen, cut_off, ink, squeezed, texts
 
-SIZES = [(1280, 800), (1920, 1080)]
+SIZES = [(960, 540), (1280, 800), (1920, 1080)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -41,6 +43,35 @@ def test_nothing_is_cut_off(screen: Screen, size: tuple[int, int], what: str) ->
         QApplication.processEvents()
     assert (screen.window.width(), screen.window.height()) == size
     assert cut_off(screen.window) == []
+    assert squeezed(screen.window) == []
+
+
+def test_the_longest_names_leave_room_for_who_the_patient_is(screen: Screen) -> None:
+    name = max(shipped_bundles(), key=len)
+    view = bundle_view(name, ("EDA", "ECG", "EMG"))
+    for k in (29, 30):
+        screen.see(k, subject="sim-demo-0023", bundle=name, bundles=(view,))
+    assert cut_off(screen.window) == []
+    assert "Subject sim-demo-0023" in texts(screen.window.header)
+    code = f"{'a' * 30}-{'b' * 30}-17"  # the longest that is allowed
+    for k in (31, 32):
+        screen.see(k, subject=code, bundle=name, bundles=(view,))
+    assert screen.window.header._subject.text().endswith("b-17")  # codes differ at their ends
+    assert screen.window.header._subject.toolTip() == f"Subject {code}"
+
+
+def test_a_bundle_that_steps_in_is_named_with_what_it_reads(screen: Screen) -> None:
+    screen.see(30)
+    assert "reads EDA+ECG" in texts(screen.window.header)
+    screen.see(31, bundle="crossmod-eda-bvp")
+    assert "now scored by crossmod-eda-bvp: EDA+BVP" in texts(screen.window.header)
+
+
+def test_what_needs_no_baseline_offers_none(screen: Screen) -> None:
+    screen.see(30)
+    assert screen.window.quality.recalibrate.isVisible()
+    screen.see(31, calibration=CalibrationView(state="unspecified", valid_s=0.0, needed_s=0.0))
+    assert not screen.window.quality.recalibrate.isVisible()
 
 
 def test_what_this_is_and_whose_signals_these_are_always_stands_there(screen: Screen) -> None:

@@ -14,9 +14,9 @@ from benchmarks.screen_models import PosedModel, posed_models, rollout_attention
 from monitor.dashboard import theme
 from monitor.dashboard.attention_cards import GateCard, MapCard, PictureCard, RankedCard, ShareCard
 from monitor.link import IndexView, MarkerView, QualityView, StreamView
-from tests.helpers.screen import SIX, Screen, cut_off, ink, texts
+from tests.helpers.screen import SIX, Screen, cut_off, ink, squeezed, texts
 
-SIZES = [(1100, 700), (1280, 800), (1920, 1080)]
+SIZES = [(960, 540), (1024, 720), (1280, 800), (1920, 1080)]
 MODELS = posed_models()
 WITHOUT = [name for name, model in MODELS.items() if not model.view.has_index]
 NO_INDEX = IndexView(fast=None, slow=None, fast_withheld="no_index", slow_withheld="no_index", hollow=True)
@@ -57,6 +57,7 @@ def test_nothing_is_cut_off_and_the_notice_is_read_whole(screen: Screen, size: t
     QApplication.processEvents()
     assert (screen.window.width(), screen.window.height()) == size
     assert cut_off(screen.window) == []
+    assert squeezed(screen.window) == []
     notice = screen.window.header.notice
     assert notice.text().replace("\n", " ") == MODELS[name].view.notice
     assert notice.isVisible() is bool(MODELS[name].view.notice)
