@@ -36,7 +36,8 @@ _END_S: Final = 30.0
 
 _ENDING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask for an end in order. A terminal that is closed, or a service manager that wants its configuration
-read anew, sends SIGHUP: without this the supervisor would be gone before its engine."""
+read anew, sends SIGHUP: without this the supervisor would be gone before its engine. `nohup` has it ignored, and so it
+stays then."""
 
 
 class Supervisor:
@@ -155,7 +156,8 @@ class Supervisor:
             self._signals_seen += 1
             self._wakeups.put("signal")  # re-entrant, unlike an Event
 
-        before = {number: signal.signal(number, on_signal) for number in _ENDING}
+        wanted = [n for n in _ENDING if n in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, on_signal) for number in wanted}
         try:
             yield
         finally:

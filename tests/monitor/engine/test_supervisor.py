@@ -141,6 +141,23 @@ def test_a_supervisor_that_is_told_to_end_stays_until_its_child_has(
     assert done.exists()
 
 
+def test_what_nohup_has_ignored_stays_ignored(
+    processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    program = "import sys, pathlib; pathlib.Path(sys.argv[1]).touch(); sys.stdin.read()"
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {SUPERVISE}"
+    parent = start(
+        processes, repository, sys.executable, "-c", ignoring, sys.executable, "-S", "-c", program, str(ready)
+    )
+    wait_until(ready.exists, 60.0)
+    parent.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        parent.wait(1.0)
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(30) == 0
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody tells here whether a process is stopped")
 def test_an_engine_that_is_stopped_is_ended_and_started_anew(
     processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path
