@@ -117,16 +117,19 @@ def test_the_daemon_scores_what_comes_over_mqtt_as_replay_does(cli: Any, broker:
         daemon = cli("daemon", str(config), "--json")
         wait_until(lambda: bool(station.on("pain/v1/bed1/status")), 60.0)
         player = cli("stream", str(recording), "--rate", str(RATE), *to_broker, *gateway, "--device", "wrist-7")
-        wait_until(lambda: bool(station.on("pain/v1/bed1/score")), 30.0)
+        wait_until(lambda: bool(station.on("pain/v1/bed1/score")), 60.0)
         command = {"id": "1", "t": time.time(), "action": "marker", "args": {"kind": "stimulus", "text": "thermode on"}}
         nurse.publish("pain/v1/bed1/command/nurse", json.dumps(command).encode())
         wait_until(lambda: bool(nurse.on(reply)))
         assert said_on(nurse, reply)[0]["ok"]
         _, said = player.communicate(timeout=SECONDS + 60)
         assert player.returncode == 0, said
+        # The broker had all of it before the player ended, and the daemon has it once it speaks of the last window.
+        wait_until(lambda: said_on(station, "pain/v1/bed1/score")[-1]["t_rel"] >= SECONDS, 40.0)
         daemon.send_signal(signal.SIGTERM)
-        live_text, log = daemon.communicate(timeout=30)
+        live_text, log = daemon.communicate(timeout=60)
         assert daemon.returncode == 0, log
+        wait_until(lambda: said_on(station, "pain/v1/bed1/status")[-1]["status"] == "offline")  # nothing comes after it
         status = said_on(station, "pain/v1/bed1/status")
         assert [item["status"] for item in status] == ["online", "offline"]
         assert status[-1]["reason"] == "stopped"
