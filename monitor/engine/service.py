@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,31 +95,27 @@ def write_service(files: tuple[ServiceFile, ...], *, root: Path = Path("/")) -> 
 
 
 def what_remains(config: Path, settings: Settings, *, user: str = NAME, python: str = "") -> tuple[str, ...]:
-    """What is still to be done by hand, one sentence or command each."""
-    steps = ["systemd-sysusers", "systemctl daemon-reload", f"systemctl enable --now {NAME}.service"]
-    needed = [
-        (name, variable)
-        for wanted, name, variable in (
-            (bool(settings.mqtt.user) and not settings.mqtt.password_file, MQTT_PASSWORD, settings.mqtt.password_env),
-            (bool(settings.webhook.url) and not settings.webhook.key_file, WEBHOOK_KEY, settings.webhook.key_env),
-            (bool(settings.link.listen) and not settings.link.key_file, LINK_KEY, ""),
-        )
-        if wanted
-    ]
-    for name, variable in reversed(needed):
-        older = f"; before systemd 251 put {variable}=... into {SECRETS} instead" if variable else ""
-        steps.insert(0, f"put the secret into {CREDSTORE}/{name} (root only, chmod 600){older}")
+    """What is still to be done by hand, one sentence or command each, in the order in which it is to be done."""
+    steps = []
+    at_home = [path for path in (str(config), python or sys.executable) if _in_home(Path(path))]
+    if at_home:
+        steps.append(f"see to it that user {user} can read {' and '.join(at_home)}; better outside of home folders")
+    for wanted, name, variable in (
+        (bool(settings.mqtt.user) and not settings.mqtt.password_file, MQTT_PASSWORD, settings.mqtt.password_env),
+        (bool(settings.webhook.url) and not settings.webhook.key_file, WEBHOOK_KEY, settings.webhook.key_env),
+        (bool(settings.link.listen) and not settings.link.key_file, LINK_KEY, ""),
+    ):
+        if wanted:
+            older = f"; before systemd 251 put {variable}=... into {SECRETS} instead" if variable else ""
+            steps.append(f"put the secret into {CREDSTORE}/{name} (root only, chmod 600){older}")
+    steps.append("systemd-sysusers")
+    steps += [f"install -d -o {user} -m 700 {shlex.quote(str(path))}" for path in _own_folders(settings)]
     private = [
         item for item in (settings.mqtt.password_file, settings.webhook.key_file, settings.link.key_file) if item
     ]
     if private:
-        steps.insert(0, f"after systemd-sysusers: chown {user} {' '.join(private)}")
-    at_home = [path for path in (str(config), python or sys.executable) if _in_home(Path(path))]
-    if at_home:
-        steps.insert(0, f"see to it that user {user} can read {' and '.join(at_home)}; better outside of home folders")
-    for path in _own_folders(settings):
-        steps.insert(0, f"after systemd-sysusers: install -d -o {user} -m 700 {path}")
-    return tuple(steps)
+        steps.append(f"chown {user} {shlex.join(private)}")
+    return (*steps, "systemctl daemon-reload", f"systemctl enable --now {NAME}.service")
 
 
 def _unit(config: Path, settings: Settings, *, user: str, python: str, package: Path) -> str:

@@ -88,6 +88,24 @@ def test_it_may_write_where_the_configuration_says_and_nowhere_else() -> None:
         unit_of(Settings(engine=EngineSettings(state_dir="state")))
 
 
+def test_what_remains_can_be_done_from_the_first_line_to_the_last() -> None:
+    """Whoever pastes the commands one after another has a service: the user before what belongs to it."""
+    settings = Settings(
+        engine=EngineSettings(state_dir="/srv/pain state"),
+        mqtt=MqttSettings(host="b", user="bed1", password_file="/etc/pain-monitor/bed 1"),
+        webhook=WebhookSettings(url="https://ward.example"),
+    )
+    secret, *commands = what_remains(CONFIG, settings, python="/opt/pain/bin/python")
+    assert secret.startswith("put the secret into /etc/credstore/pain-monitor.webhook-key ")
+    assert commands == [
+        "systemd-sysusers",
+        "install -d -o pain-monitor -m 700 '/srv/pain state'",
+        "chown pain-monitor '/etc/pain-monitor/bed 1'",
+        "systemctl daemon-reload",
+        "systemctl enable --now pain-monitor.service",
+    ]
+
+
 def test_what_stands_in_a_path_is_not_expanded() -> None:
     unit = unit_of(config=Path('/etc/a b/50% "x" $HOME\\c.toml'))
     assert unit["ExecStart"][0].endswith('daemon "/etc/a b/50%% \\"x\\" $$HOME\\\\c.toml"')
