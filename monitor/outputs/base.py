@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
+from monitor.errors import MonitorError
 from monitor.types import AlarmEvent, Event
 
 _LOGGER = logging.getLogger(__name__)
@@ -17,6 +19,9 @@ QUEUE_EVENTS: Final = 4096
 """Lists of events that may wait for a slow output; then the oldest are dropped and counted."""
 
 _BACKOFF_S: Final = (1.0, 60.0)
+
+_REPEAT_S: Final = 3600.0
+"""A failure that lasts is said once, and again after so long: a log must last for months, too."""
 
 
 class Output(Protocol):
@@ -149,6 +154,8 @@ class OutputThread:
         self.dropped = 0
         """Lists of events that this output never saw."""
         self.failures = 0
+        self._said = ""
+        self._said_at = 0.0
 
     @property
     def name(self) -> str:
@@ -214,15 +221,31 @@ class OutputThread:
                 while (item := self._queue.get()) is not None:
                     self._output.publish(*item)
                     pause = _BACKOFF_S[0]
+                    if self._said:
+                        _LOGGER.warning("output %s works again", self.name)
+                        self._said = ""
                 return
-            except Exception:  # whatever an output does wrong must not reach scoring or another output
+            except Exception as error:  # noqa: BLE001 - whatever it does wrong must not reach scoring or another output
                 self.failures += 1
-                _LOGGER.exception("output %s failed; it is opened anew in %g s", self.name, pause)
+                self._report(error, pause)
             finally:
                 self._close()
             if self._stop.wait(pause):
                 return
             pause = min(2.0 * pause, _BACKOFF_S[1])
+
+    def _report(self, error: Exception, pause: float) -> None:
+        """Log a failure: in words where the system or the user is at fault, and not again and again while it lasts."""
+        why, now = f"{type(error).__name__}: {error}", time.monotonic()
+        if why == self._said and now - self._said_at < _REPEAT_S:
+            return
+        self._said, self._said_at = why, now
+        ours = not isinstance(error, (OSError, MonitorError))  # a defect of ours keeps its traceback
+        _LOGGER.error(
+            "output %s failed (%d times so far): %s It is tried again in %g s, and for as long as it takes",
+            *(self.name, self.failures, f"{error}".rstrip(".") + ".", pause),
+            exc_info=ours,
+        )
 
     def _close(self) -> None:
         try:

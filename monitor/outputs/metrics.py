@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from monitor.clock import Clock
 from monitor.config import BedSettings, MetricsSettings
+from monitor.errors import EngineError
 from monitor.outputs.base import EngineLoad
 from monitor.types import AlarmEvent, Comparators, Event, PainIndex, Presence, Score, StreamEvent, StreamEventKind
 
@@ -118,10 +119,15 @@ class MetricsOutput:
         """Listen.
 
         Raises:
-            OSError: If the port is taken.
+            EngineError: If the port is taken.
         """
         self.close()
-        self._server = start_http_server(self._port, addr=ADDRESS, registry=self._registry)
+        try:
+            self._server = start_http_server(self._port, addr=ADDRESS, registry=self._registry)
+        except OSError as error:
+            what = f"cannot be listened to, so Prometheus finds nothing ({error.strerror or error})"
+            todo = "End the program that has it, or set another metrics.port"
+            raise EngineError(what, where=f"port {self._port} on {ADDRESS}", todo=todo) from error
 
     def publish(self, bed: str, events: Sequence[Event]) -> None:
         """Count what one step of a bed's pipeline gave."""

@@ -14,6 +14,7 @@ from monitor.clock import Clock, ManualClock, SystemClock
 from monitor.config import BedSettings, MetricsSettings, Settings
 from monitor.engine.engine import Engine
 from monitor.engine.wiring import metrics_outputs
+from monitor.outputs.base import OutputThread
 from monitor.outputs.metrics import MetricsOutput
 from monitor.types import Activation, Presence, StreamEvent, StreamEventKind
 from tests.helpers.engine_process import patient_source, settings_for
@@ -138,9 +139,26 @@ def test_it_is_off_by_default_and_listens_on_loopback_only(output: MetricsOutput
     assert output._server[0].server_address[0] == "127.0.0.1"
 
 
-def test_a_taken_port_is_an_error_that_the_engine_tries_again(output: MetricsOutput, port: int) -> None:
-    with pytest.raises(OSError, match=r"[Aa]ddress"):
-        made(ManualClock(0.0), port).open()
+def test_a_taken_port_is_said_once_and_tried_until_it_is_free(
+    output: MetricsOutput, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = made(ManualClock(0.0), port)
+    thread = OutputThread(second)
+    thread.start()
+    try:
+        wait_until(lambda: thread.failures >= 2, 20.0)
+        assert second._server is None
+        output.close()
+        wait_until(lambda: second._server is not None, 20.0)
+        thread.put("bed1", [made_score(1)])
+        wait_until(lambda: any("works again" in record.getMessage() for record in caplog.records), 20.0)
+    finally:
+        assert thread.stop(5.0)
+    failures = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(failures) == 1, "a log must last for months"
+    assert f"port {port} on 127.0.0.1" in failures[0].getMessage()
+    assert "set another metrics.port" in failures[0].getMessage()
+    assert not failures[0].exc_info, "no traceback for what is no defect of ours"
 
 
 def test_a_running_engine_is_scraped(tmp_path: Path, port: int) -> None:
