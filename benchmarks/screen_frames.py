@@ -228,18 +228,22 @@ class ScriptedLink:
     def __init__(self) -> None:
         self.problem = ""
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.beds: list[tuple[str, str]] = []
         self.watched: tuple[str, bool] | None = None
         self.next = Received()
         self._number = 0
+        self._numbers: dict[str, int] = {}
 
     def watch(self, bed: str, *, attention: bool) -> None:
         """Remember what is watched."""
         self.watched = (bed, attention)
 
-    def request(self, action: str, args: Any = None, *, bed: str = "") -> str:  # noqa: ARG002
-        """Remember what was asked."""
+    def request(self, action: str, args: Any = None, *, bed: str = "") -> str:
+        """Remember what was asked, and of which bed."""
         self.asked.append((action, dict(args or {})))
+        self.beds.append((action, bed))
         self._number += 1
+        self._numbers[action] = self._number
         return str(self._number)
 
     def receive(self) -> Received:
@@ -252,8 +256,8 @@ class ScriptedLink:
         self.next = Received(**what)
 
     def reply(self, action: str, **changes: Any) -> Reply:
-        """An answer to the newest request."""
-        fields: dict[str, Any] = {"id": str(self._number), "action": action, "ok": True}
+        """An answer to the newest request of that kind."""
+        fields: dict[str, Any] = {"id": str(self._numbers.get(action, 0)), "action": action, "ok": True}
         return Reply(**(fields | changes))
 
 

@@ -90,11 +90,20 @@ class Header(QWidget):
     def refresh(self, model: DashboardModel) -> None:
         """Draw what the model knows."""
         frame, bed = model.frame, model.bed
-        if frame is None or bed is None:
+        if frame is None:
             self._subject.show_text("waiting for the engine")
             return
-        _fill(self.beds, [item.bed for item in frame.beds], bed.bed)
-        self.beds.setEnabled(len(frame.beds) > 1)
+        names = [item.bed for item in frame.beds]
+        if bed is None:
+            _fill(self.beds, [model.bed_name, *names], model.bed_name)
+            self.beds.setEnabled(bool(names))
+            self._subject.show_text("not monitored by this engine")
+            _fill(self.bundles, [], "")
+            for label in (self._trained, self._reads, self._recording):
+                label.show_text("")
+            return
+        _fill(self.beds, names, bed.bed)
+        self.beds.setEnabled(len(names) > 1)
         self._subject.show_text(f"Subject {bed.subject}")
         _fill(self.bundles, [item.name for item in bed.bundles], bed.bundles[0].name if bed.bundles else "")
         scoring = next((item for item in bed.bundles if item.name == bed.bundle), None)

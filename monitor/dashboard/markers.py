@@ -69,6 +69,11 @@ class EntryPanel(Panel):
         self.note.clear()
         self.note.clearFocus()
 
+    def forget(self) -> None:
+        """Another patient: what was typed and not entered was meant for the one before."""
+        self.note.clear()
+        self.pad.forget()
+
     def refresh(self, model: DashboardModel) -> None:
         """Draw what the model knows."""
         markers = model.bed.markers if model.bed is not None else ()
@@ -121,6 +126,12 @@ class NrsPad(Panel):
         self.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self._show()
 
+    def forget(self) -> None:
+        """Nothing was typed."""
+        self._typed = ""
+        self.clearFocus()
+        self._show()
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
         """Digits make the number, Enter enters it, Escape forgets it."""
         text, key = event.text(), event.key()
@@ -135,8 +146,7 @@ class NrsPad(Panel):
             self.clearFocus()
             self.entered.emit(value)
         elif key == Qt.Key.Key_Escape:
-            self._typed = ""
-            self.clearFocus()
+            self.forget()
         else:
             super().keyPressEvent(event)
             return

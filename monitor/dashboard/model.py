@@ -127,11 +127,17 @@ class DashboardModel:
         self._sent = (engine, seq)
 
     def choose_bed(self, name: str) -> None:
-        """Look at another bed from the next state on."""
-        if name != self.bed_name:
-            self.bed_name, self.bed = name, None
-            self._trend.clear()
-            self._scored = self._scored_at = None
+        """Look at another bed, from now on: nothing of the one before may stand beside its name."""
+        if name == self.bed_name:
+            return
+        self.bed_name = name
+        self._trend.clear()
+        self._scored = self._scored_at = None
+        beds = () if self.frame is None else self.frame.beds
+        self.bed = next((bed for bed in beds if bed.bed == name), None)
+        if self.bed is not None:
+            self.wants_history = True
+            self._note_score(self.bed, self.clock())
 
     # -- what is shown -----------------------------------------------------------------------------------------------
 
@@ -235,6 +241,9 @@ class DashboardModel:
             )
             return AlarmReading(text=text, level="technical", flashing=False, condition="", others=0)
         bed = self.bed
+        if bed is None and self.frame is not None:
+            text = f"* The engine does not monitor {self.bed_name or 'any bed'}: its alarms are not known"
+            return AlarmReading(text=text, level="technical", flashing=False, condition="", others=0)
         alarms = bed.alarms if bed is not None else ()
         if bed is None or not alarms:
             return AlarmReading(text="", level="", flashing=False, condition="", others=0)

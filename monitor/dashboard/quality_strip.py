@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QProgressBar, QPushButto
 from monitor.dashboard import theme, words
 from monitor.dashboard.model import DashboardModel
 from monitor.dashboard.parts import Label, Panel, Text
-from monitor.link import BedState, QualityView, StreamView
+from monitor.link import BedState, ComparatorView, QualityView, StreamView
 from monitor.types import CalibrationState
 
 _ROWS: Final = 5
+_NOTHING: Final = ComparatorView()
 _SILENT_S: Final = 2.0
 _TITLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -73,18 +74,21 @@ class QualityStrip(Panel):
     def refresh(self, model: DashboardModel) -> None:
         """Draw what the model knows."""
         bed = model.bed
-        if bed is None:
-            return
-        rows = _quality_rows(bed) if model.connected else [(name, "not known", theme.FAINT) for name, _, _ in
-                                                           _quality_rows(bed)]  # fmt: skip
+        rows = _quality_rows(bed) if bed is not None else []
+        if not model.connected:
+            rows = [(name, "not known", theme.FAINT) for name, _, _ in rows]
         for (name, said), row in zip(self._rows, [*rows[:_ROWS], *[None] * _ROWS], strict=False):
             name.setVisible(row is not None)
             said.setVisible(row is not None)
             if row is not None:
                 name.show_text(_short(row[0]), theme.trace_colour(row[0]))
                 said.show_text(row[1], row[2])
-        self._show_calibration(bed, connected=model.connected)
-        plain = bed.comparators
+        if bed is not None:
+            self._show_calibration(bed, connected=model.connected)
+        else:
+            self.calibration.show_text("")
+            self._progress.hide()
+        plain = bed.comparators if bed is not None else _NOTHING
         self._show(self.heart_rate, "HR {} /min", plain.heart_rate_bpm, 0, plain.heart_rate_absent, model.connected)
         self._show(self.scr, "SCR {} /s", plain.scr_per_s, 2, plain.scr_absent, model.connected)
         self._show(self.spi, "SPI {}", plain.spi, 0, plain.spi_absent, model.connected)

@@ -70,6 +70,10 @@ class TrendPanel(Panel):
         """Draw what the model knows, where that is new."""
         bed = model.bed
         if bed is None:
+            if self._shown:
+                self._shown = ()
+                for item in (self._fast, self._slow, self._absent, self._marks, self._scores):
+                    item.setData([], [])
             return
         times, fast, slow, absent = model.trend()
         newest = times[-1] if len(times) else 0.0

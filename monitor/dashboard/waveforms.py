@@ -128,6 +128,7 @@ class WaveformPanel(Panel):
         for key in [key for key in self._rows if key not in kept]:
             row = self._rows.pop(key)
             self._body.removeWidget(row)
+            row.hide()  # at once: it may be another patient's
             row.deleteLater()
         rows = {item.key: self._rows.get(item.key) or _Row(item) for item in streams}
         for number, row in enumerate(rows.values()):

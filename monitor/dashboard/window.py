@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from PySide6.QtCore import Qt, QTimer
@@ -47,6 +48,10 @@ _SAID_S: Final = 8.0
 _SEEN_S: Final = 1.0
 """Seconds between two words to the engine on what is shown here; it counts a screen as behind after three."""
 
+_ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"nrs": "pain score", "recalibrate": "calibration", "choose_bundle": "change of model"}
+)
+
 
 class DashboardWindow(QMainWindow):
     """One bed of one engine.
@@ -73,7 +78,7 @@ class DashboardWindow(QMainWindow):
         self._cards: tuple[AnyCard, ...] = ()
         self._slow_due = 0.0
         self._said_until = 0.0
-        self._asked_history = False
+        self._asked_history = ""
         self._name = uuid.uuid4().hex[:12]
         self._seen_due = 0.0
         self.close_without_asking = False
@@ -104,8 +109,11 @@ class DashboardWindow(QMainWindow):
             if self.model.bed is not None:
                 self.link.watch(self.model.bed.bed, attention=True)
                 self.waveforms.refresh_streams(self.model.bed.streams)
+            elif self.waveforms.rows:
+                self.waveforms.clear()
         for block in received.waves:
-            self.waveforms.take(block)
+            if block.bed == self.model.bed_name:  # one of the bed before may still have been under way
+                self.waveforms.take(block)
         if received.attention is not None:
             self._attention = received.attention
             self._shadings, self._cards = shadings(received.attention), cards(received.attention)
@@ -185,22 +193,27 @@ class DashboardWindow(QMainWindow):
         self._said_until = self._clock() + _SAID_S
 
     def ask(self, action: str, **args: str | float) -> None:
-        """Ask the engine for something; it shows when the next state says so."""
-        self.link.request(action, args)
-        self.say(f"{action.replace('_', ' ')}: sent")
+        """Ask the engine for something about the bed that is shown; it shows when the next state says so."""
+        if self.model.bed is None:
+            self.say(f"{_said(action)} was not sent: no bed is shown", theme.BAD)
+            return
+        self.link.request(action, args, bed=self.model.bed_name)
+        self.say(f"{_said(action)}: sent")
 
     def _take_reply(self, reply: Reply) -> None:
         if reply.action == "seen":
             if reply.ok:
                 self.model.take_sent(str(reply.result.get("engine")), int(reply.result.get("seq", 0)))
         elif reply.action == "history":
-            self._asked_history = False
+            if reply.id != self._asked_history:
+                return  # of the bed before
+            self._asked_history = ""
             if reply.ok:
                 self.model.take_history(History.model_validate(reply.result))
         elif reply.ok:
-            self.say(f"{reply.action.replace('_', ' ')}: done")
+            self.say(f"{_said(reply.action)}: {'begun' if reply.action == 'recalibrate' else 'done'}")
         else:
-            self.say(f"{reply.action.replace('_', ' ')} was not done: {reply.error}", theme.BAD)
+            self.say(f"{_said(reply.action)} was not done: {reply.error}", theme.BAD)
 
     def _say_seen(self, *, leaving: bool = False) -> None:
         """Tell the engine what is shown here, so that both notice where that is old (clinical.md D7)."""
@@ -211,14 +224,19 @@ class DashboardWindow(QMainWindow):
 
     def _ask_history(self) -> None:
         if self.model.wants_history and not self._asked_history and self.model.connected:
-            self._asked_history = True
             self.model.wants_history = False  # a hole that opens while the answer is under way is asked for again
-            self.link.request("history", {"minutes": _TREND_MINUTES}, bed=self.model.bed_name)
+            minutes = {"minutes": _TREND_MINUTES}
+            self._asked_history = self.link.request("history", minutes, bed=self.model.bed_name)
 
     def _choose_bed(self, name: str) -> None:
         self.model.choose_bed(name)
         self.waveforms.clear()
+        self.entries.forget()
         self._attention = None
+        self._asked_history = ""
+        if self.model.bed is not None:
+            self.link.watch(name, attention=True)
+        self._refresh()
 
     def _pause(self, paused: bool) -> None:
         self.waveforms.pause(self.model.now if paused else None)
@@ -295,3 +313,8 @@ class DashboardWindow(QMainWindow):
         shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
         shortcut.setAutoRepeat(False)
         shortcut.activated.connect(act)
+
+
+def _said(action: str) -> str:
+    """What was asked for, in words."""
+    return _ACTIONS.get(action, action.replace("_", " "))

@@ -10,14 +10,16 @@ from pytestqt.qtbot import QtBot
 from benchmarks.screen_frames import (
     POSED_BUNDLE,
     alarm_view,
+    attention,
     bed_state,
     bundle_view,
     state,
     stream_view,
+    wave,
 )
 from monitor.bundle_folder import shipped_bundles
 from monitor.dashboard import words
-from monitor.link import CalibrationView, LimitsView, MarkerView
+from monitor.link import CalibrationView, LimitsView, MarkerView, StateFrame
 from tests.helpers.screen import SIX, Screen, cut_off, ink, squeezed, texts
 
 SIZES = [(960, 540), (1280, 800), (1920, 1080)]
@@ -224,7 +226,7 @@ def test_a_refusal_is_told(screen: Screen) -> None:
     screen.window.ask("recalibrate")
     screen.link.give(replies=(screen.link.reply("recalibrate", ok=False, error="that cannot be"),))
     screen.window.tick()
-    assert "recalibrate was not done: that cannot be" in screen.window.status.full_text
+    assert "calibration was not done: that cannot be" in screen.window.status.full_text
 
 
 def test_an_engine_of_another_version_is_told(screen: Screen) -> None:
@@ -257,6 +259,60 @@ def test_several_beds_are_looked_at_one_at_a_time(screen: Screen) -> None:
     screen.window.tick()
     assert screen.link.watched == ("bed2", True)
     assert any("P-002" in text for text in texts(screen.window.header))
+
+
+def two_beds(k: int) -> StateFrame:
+    other = bed_state(k=k, bed="bed2", subject="P-002", fast=71.0)
+    return state(bed_state(k=k), t=k + 0.2, seq=k).model_copy(update={"beds": (bed_state(k=k), other)})
+
+
+def test_another_bed_is_there_at_once_and_nothing_of_the_one_before_with_it(screen: Screen, qtbot: QtBot) -> None:
+    window = screen.window
+    screen.see(30)
+    screen.link.give(state=two_beds(31), attention=attention(31))
+    window.tick()
+    late = screen.link.reply("history", result={"t": [29.0], "fast": [99.0], "slow": [None], "absent": [""]})
+    window.entries.note.setText("meant for bed1")
+    window.entries.pad.begin()
+    qtbot.keyClicks(window.entries.pad, "9")
+    window.header.bed_chosen.emit("bed2")
+    # No state has come since.
+    assert screen.link.watched == ("bed2", True)
+    assert "Subject P-002" in texts(window.header)
+    assert window.index.number.reading is not None
+    assert window.index.number.reading.text == "71"
+    assert not window.waveforms.rows
+    assert window.attention.shown == ()
+    assert window.entries.note.text() == ""
+    qtbot.keyClick(window.entries.pad, Qt.Key.Key_Return)
+    assert not [asked for asked in screen.link.asked if asked[0] == "nrs"]
+    qtbot.mouseClick(window.entries.pad.buttons[3], Qt.MouseButton.LeftButton)
+    assert screen.link.beds[-1] == ("nrs", "bed2")
+    # What was under way for the bed before comes, and is not taken for this one's.
+    screen.link.give(replies=(late,), waves=(wave("ECG", 30.0, 1.0),), state=two_beds(32))
+    window.tick()
+    assert 99.0 not in window.model.trend()[1]
+    assert all(len(row._curve.getData()[0]) == 0 for row in window.waveforms._rows.values())
+
+
+def test_a_bed_that_the_engine_has_no_more_shows_nothing_and_says_so(screen: Screen, qtbot: QtBot) -> None:
+    window = screen.window
+    screen.see(30)
+    gone = bed_state(k=31, bed="bed2", subject="P-002")
+    screen.link.give(state=state(gone, t=31.2, seq=2, engine="e2"))
+    window.tick()
+    assert "does not monitor bed1" in window.alarms.text.full_text
+    said = " ".join(texts(window))
+    assert "good" not in said
+    assert "P-001" not in said
+    assert "HR -- /min" in said
+    assert not window.waveforms.rows
+    assert len(window.trend._fast.getData()[0]) == 0
+    qtbot.mouseClick(window.entries.pad.buttons[3], Qt.MouseButton.LeftButton)
+    assert not [asked for asked in screen.link.asked if asked[0] == "nrs"]
+    assert "no bed is shown" in window.status.full_text
+    window.header.bed_chosen.emit("bed2")
+    assert "Subject P-002" in texts(window.header)
 
 
 def test_the_engine_is_told_what_is_shown_and_a_screen_that_is_behind_says_so(screen: Screen) -> None:
