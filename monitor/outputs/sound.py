@@ -237,7 +237,14 @@ class SoundOutput:
             if self._problem:
                 return
         try:
-            self._player.play(self._samples[pattern.name])
+            try:
+                self._player.play(self._samples[pattern.name])
+            except SoundError as error:
+                self._failed(error)
+                self._try()
+                if self._problem:
+                    return
+                self._player.play(self._samples[pattern.name])  # another device, or the same one anew
         except SoundError as error:
             self._failed(error)
         else:

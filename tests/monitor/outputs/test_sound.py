@@ -48,6 +48,7 @@ class SilentPlayer:
         self.checks = 0
         self.broken = ""
         self.broke_off = ""
+        self.fails_to_begin = ""
         self.hangs = threading.Event()
         self.hangs.set()
 
@@ -64,6 +65,9 @@ class SilentPlayer:
         self.open()
 
     def play(self, samples: Float32Array) -> None:
+        reason, self.fails_to_begin = self.fails_to_begin, ""
+        if reason:
+            raise SoundError(reason)
         self.open()
         self.played.append(samples)
 
@@ -267,7 +271,7 @@ def test_an_alarm_is_heard_and_falls_silent_when_it_is_acknowledged(output: Soun
     output.publish("bed1", [medium(Presence.ACK, OFF)])
     wait_until(lambda: player.stops > stops)
     assert len(player.played) == 1
-    assert output.probe({}, 1.0) == output.problem() == ""
+    assert output.probe({}, 20.0) == output.problem() == ""
 
 
 def test_without_a_device_it_is_said_once_and_shown_until_there_is_one(
@@ -278,13 +282,13 @@ def test_without_a_device_it_is_said_once_and_shown_until_there_is_one(
     output.open()
     for k in range(5):
         output.publish("bed1", [medium(Presence.OFF if k % 2 else Presence.ON, OFF if k % 2 else ON)])
-    assert output.problem() == output.probe({}, 1.0) == "audio off: no device"
+    assert output.problem() == output.probe({}, 20.0) == "audio off: no device"
     assert [record.getMessage() for record in caplog.records if "audio off" in record.getMessage()] == [
         "audio off: no device; alarms are shown and sent, and not heard here"
     ]
     assert not any(record.exc_info for record in caplog.records)
     player.broken = ""
-    assert output.probe({}, 1.0) == ""
+    assert output.probe({}, 20.0) == ""
     output.publish("bed1", [medium(Presence.OFF, OFF), medium()])
     wait_until(lambda: bool(player.played))
 
@@ -305,16 +309,31 @@ def test_a_burst_that_broke_off_is_reported_at_once_and_the_next_is_heard(
     wait_until(lambda: len(player.played) == 2)
 
 
+def test_a_burst_that_cannot_begin_is_tried_once_more_on_what_is_there_then(
+    output: SoundOutput, player: SilentPlayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    output.open()
+    player.fails_to_begin = "the device failed"
+    output.publish("bed1", [medium()])
+    wait_until(lambda: len(player.played) == 1)
+    assert caplog.messages == [
+        "audio off: the device failed; alarms are shown and sent, and not heard here",
+        "alarms are heard again",
+    ]
+    assert output.problem() == ""
+
+
 def test_a_device_that_goes_while_nothing_sounds_is_found_by_the_self_check(
     output: SoundOutput, player: SilentPlayer
 ) -> None:
-    assert output.probe({}, 1.0) == "audio off: it has not begun"
+    assert output.probe({}, 20.0) == "audio off: it has not begun"
     output.open()
-    assert output.probe({}, 1.0) == ""
+    assert output.probe({}, 20.0) == ""
     player.broken = "no device"
-    assert output.probe({}, 1.0) == "audio off: no device"
+    assert output.probe({}, 20.0) == "audio off: no device"
     player.broken = ""
-    assert output.probe({}, 1.0) == output.problem() == ""
+    assert output.probe({}, 20.0) == output.problem() == ""
 
 
 def test_a_device_that_hangs_holds_up_nobody(output: SoundOutput, player: SilentPlayer) -> None:
