@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import EngineError
+from monitor.types import AlarmAction, AlarmEvent, Event
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class _Args(BaseModel):
@@ -147,5 +152,37 @@ def checked(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return model.model_validate(dict(args)).model_dump(exclude_none=True)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(_problem(item, model) for item in error.errors())
         raise EngineError(f"wrong arguments ({problems})", where=action) from error
+
+
+def came_of(action: str, args: Mapping[str, Any], events: Sequence[Event]) -> dict[str, Any]:
+    """What an operator learns of an action that was done, beside that it was.
+
+    Args:
+        action: Which one.
+        args: Its arguments, as `checked` gave them.
+        events: What the pipeline gave for it.
+
+    Returns:
+        Plain values: `acknowledged`, whether there was such an alarm; limits `before` and `after`; `seconds` that a
+        pause or suspension lasts.
+    """
+    if action == "acknowledge":
+        return {"acknowledged": any(isinstance(e, AlarmEvent) and e.condition == args["condition"] for e in events)}
+    done = next((event for event in events if isinstance(event, AlarmAction)), None)
+    if done is None:
+        return {}
+    if action == "limits":
+        return {"before": dict(done.before), "after": dict(done.after)}
+    until = [value for name, value in done.after.items() if name.endswith("_until") and value is not None]
+    return {"seconds": round(max(until) - done.t, 1)} if until else {}
+
+
+def _problem(item: ErrorDetails, model: type[_Args]) -> str:
+    name = ".".join(map(str, item["loc"]))
+    if item["type"] != "extra_forbidden":
+        return f"{name}: {item['msg'].replace('Input should be', 'should be')}"
+    close = difflib.get_close_matches(name, list(model.model_fields), n=1)
+    known = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(model.model_fields) or 'none'}"
+    return f"{name}: there is no such argument; {known}"

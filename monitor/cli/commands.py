@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -206,7 +207,14 @@ class Where(NamedTuple):
 
 
 def _send(action: str, args: dict[str, Any], *, bed: str, where: Where, actor: str) -> None:
-    print(json.dumps(control_client(where, bed=bed, actor=actor).request(action, args)))
+    answer = control_client(where, bed=bed, actor=actor).request(action, args)
+    print(json.dumps(answer))
+    if answer.get("acknowledged") is False:
+        print(
+            f"pain-monitor: bed {answer['bed']} has no alarm {args['condition']} to acknowledge; `pain-monitor status` "
+            "shows those that it has",
+            file=sys.stderr,
+        )
 
 
 def control_client(where: Where, *, bed: str, actor: str) -> ControlClient:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
-from monitor.actions import checked
+from monitor.actions import came_of, checked
 from monitor.clock import Clock
 from monitor.config import BedSettings
 from monitor.engine.faults import REBUILT, ended, failure, restated
@@ -201,12 +201,12 @@ class Bed:
                 return {"streams": [plain(info) for info in self._streams.values()]}
             case "new_session":
                 return self._new_session(args["subject"], command)
-        self._step(Command(action=command.action, at=self._now(), actor=command.actor, args=args))
+        events = self._step(Command(action=command.action, at=self._now(), actor=command.actor, args=args))
         if command.action == "choose_bundle":
             self._preferred = args["bundle"]
         if command.action == "limits":
             self._limits.update(args)
-        return {"bed": self.name, "session": str(self._session)}
+        return {"bed": self.name, "session": str(self._session), **came_of(command.action, args, events)}
 
     def report(self, condition: str, *, present: bool, causes: Sequence[str] = ()) -> None:
         """Say that a technical condition from outside the pipeline has come or gone; the same twice is nothing new.
@@ -318,10 +318,10 @@ class Bed:
         _LOGGER.info("bed %s: new session asked for by %s", self.name, command.actor)
         return {"bed": self.name, "session": str(self._session), "ended": str(before), "subject": subject}
 
-    def _step(self, what: Input) -> None:
+    def _step(self, what: Input) -> Sequence[Event]:
         pipeline = self._pipeline
         if pipeline is None:
-            return
+            return ()
         try:
             match what:
                 case Chunk():
@@ -334,11 +334,12 @@ class Bed:
                     events = pipeline.command(what)
         except Exception as error:  # a defect in one bed's pipeline must not end the others
             if isinstance(what, Command) and isinstance(error, ValueError):
-                raise EngineError(f"refused: {error}", where=f"bed {self.name}, {what.action}") from error
+                raise EngineError(f"{error}".rstrip("."), where=f"bed {self.name}") from error
             _LOGGER.exception("bed %s: the pipeline failed in %s; it is built anew", self.name, type(what).__name__)
             self._crashed(error)
-        else:
-            self._pass_on(what, events)
+            return ()
+        self._pass_on(what, events)
+        return events
 
     def _crashed(self, error: Exception) -> None:
         at = self._now()

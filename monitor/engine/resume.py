@@ -84,10 +84,15 @@ def write_note(run: Path, bed: str, note: ResumeNote) -> None:
         "fault": plain(note.fault),
         "utc_offset": note.utc_offset,
     }
-    text = json.dumps(content)
     fresh = path.with_suffix(".new")
-    fresh.write_text(text, encoding="utf-8")
+    fresh.unlink(missing_ok=True)
+    with open(fresh, "x", encoding="utf-8", opener=_private) as file:
+        file.write(json.dumps(content))
     fresh.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # it holds a subject code and what was measured
 
 
 def touch_note(run: Path, bed: str) -> None:
