@@ -173,7 +173,11 @@ class JsonLogOutput:
                 self.lost += 1
                 self._problem = f"the JSON log takes nothing ({error.strerror})"
                 if self._unsaid == 1:
-                    _LOGGER.error("the JSON log takes nothing: %s (%s)", error, self._settings.jsonlog.path)
+                    _LOGGER.error(
+                        "the JSON log takes nothing (%s): lines are dropped and counted. Check jsonlog.path '%s', its "
+                        "folder, and free space",
+                        *(error.strerror, self._settings.jsonlog.path),
+                    )
             else:
                 if self._unsaid:
                     _LOGGER.warning("the JSON log goes on; %d lines are lost", self._unsaid)
@@ -205,6 +209,8 @@ class _RotatedFile:
         Raises:
             OSError: If the disk does not take all of them; a torn line is then ended before the next one.
         """
+        if self._descriptor is not None and not self._in_place():
+            self.close()
         if self._descriptor is not None and self._size and self._size + len(data) > self._limit:
             self.close()
             self._rotate()
@@ -252,6 +258,14 @@ class _RotatedFile:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def _in_place(self) -> bool:
+        """Whether the open file is still the one of that name: others (logrotate, somebody who tidies) may move it."""
+        assert self._descriptor is not None
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _rotate(self) -> None:
         numbered = [self._path.with_name(f"{self._path.name}.{k}") for k in range(1, self._keep + 1)]

@@ -172,6 +172,20 @@ def test_a_line_torn_by_a_crash_does_not_spoil_the_next(make: Callable[..., Json
     assert [json.loads(start)["type"], json.loads(stop)["type"]] == ["start", "stop"]
 
 
+def test_a_file_that_others_move_or_delete_is_begun_anew(make: Callable[..., JsonLogOutput], path: Path) -> None:
+    output = make()
+    output.open()
+    moved = path.with_name("monday.jsonl")
+    path.rename(moved)
+    output.publish("bed1", [made_alarm(1.0)])
+    assert [line["type"] for line in lines(moved)] == ["start"]
+    assert [line["type"] for line in lines(path)] == ["alarm"]
+    path.unlink()
+    assert output.probe({}, 1.0) == ""
+    assert [line["type"] for line in lines(path)] == ["selfcheck"]
+    assert output.lost == 0
+
+
 def test_a_folder_that_cannot_be_made_is_said_and_hurts_nobody(
     make: Callable[..., JsonLogOutput], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,7 +213,7 @@ def test_a_running_engine_logs_the_commands_that_it_gets(tmp_path: Path, path: P
         engine.request("status", {})
     finally:
         engine.stop()
-    wait_until(path.exists, 5.0)
+    wait_until(lambda: engine.clean)  # whatever writes has ended
     commands = [line for line in lines(path) if line["type"] == "command"]
     assert [(line["action"], line["actor"], bool(line["refused"])) for line in commands] == [
         ("marker", "nurse", False),
