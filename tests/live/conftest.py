@@ -21,7 +21,7 @@ def lsl() -> None:
 
         with Outlets() as outlets:
             source_id = outlets.create(name="probe", rate=10.0)
-            found = any(info.source_id() == source_id for _ in range(3) for info in look(1.0))
+            found = any(info.source_id() == source_id for _ in range(10) for info in look(1.0))
     except Exception as error:  # noqa: BLE001 - whatever stops LSL here is the reason to report
         pytest.skip(f"LSL does not work here: {type(error).__name__}: {error}")
     if not found:

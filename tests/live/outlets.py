@@ -63,7 +63,7 @@ class Outlets:
         )  # fmt: skip
         return source_id
 
-    def wait(self, source_id: str, seconds: float = 15.0) -> bool:
+    def wait(self, source_id: str, seconds: float = 40.0) -> bool:
         """Wait until somebody receives a stream."""
         return bool(self._ask(do="wait", source_id=source_id, seconds=seconds))
 

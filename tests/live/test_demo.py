@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,7 +24,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles"))
 
 
-@contextmanager
+@contextlib.contextmanager
 def demo(bundle: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "monitor.cli", "demo", "--headless", "--bundle", str(bundle), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -47,10 +47,11 @@ def patient_of(process: subprocess.Popen[str]) -> psutil.Process:
 
 
 def assert_gone(patient: psutil.Process) -> None:
-    end = time.monotonic() + 20
-    while patient.is_running() and patient.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < end, "the patient outlived the demonstration"
-        time.sleep(0.1)
+    end = time.monotonic() + 30
+    with contextlib.suppress(psutil.NoSuchProcess):  # gone between the two questions
+        while patient.is_running() and patient.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < end, "the patient outlived the demonstration"
+            time.sleep(0.1)
 
 
 def test_it_shows_scores_and_ends_in_order(bundle: Path) -> None:
@@ -65,7 +66,7 @@ def test_it_shows_scores_and_ends_in_order(bundle: Path) -> None:
     assert "Traceback" not in err
     session = Path(re.findall(r"Recorded in (.+)", out)[0])
     verified = subprocess.run(
-        [sys.executable, "-m", "monitor.cli", "verify", str(session)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "monitor.cli", "verify", str(session)], capture_output=True, text=True, timeout=120
     )
     assert verified.returncode == 0, verified.stdout
     assert "equal bit for bit" in verified.stdout
@@ -75,7 +76,7 @@ def test_ctrl_c_ends_it_in_order_with_130(bundle: Path) -> None:
     with demo(bundle) as process:
         patient = patient_of(process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
     assert "Recorded in" in out
     assert_gone(patient)
@@ -85,5 +86,5 @@ def test_the_patient_goes_with_a_demo_that_is_killed(bundle: Path) -> None:
     with demo(bundle) as process:
         patient = patient_of(process)
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=30)
     assert_gone(patient)

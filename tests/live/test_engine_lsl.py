@@ -93,6 +93,7 @@ def streams(client: ControlClient) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(420)
 def test_the_daemon_scores_what_comes_over_lsl_as_replay_does(cli: Any, tmp_path: Path) -> None:
     recording, config, state = tmp_path / "ride.csv", tmp_path / "config.toml", tmp_path / "state"
     write_recording(recording)

@@ -191,8 +191,14 @@ class Ward:
 
     def event_id(self, condition: str) -> str:
         """The id of an alarm that stands."""
-        self.until(lambda: self.presence(condition))
-        return str(self.standing()[condition]["event_id"])
+        found: list[str] = []
+
+        def stands() -> bool:
+            found.extend(str(alarm["event_id"]) for name, alarm in self.standing().items() if name == condition)
+            return bool(found)
+
+        self.until(stands)
+        return found[0]
 
     def recording(self) -> dict[str, Any]:
         """What the engine says of its session."""
@@ -205,9 +211,14 @@ class Ward:
         def newest() -> int:
             return int((self.status().get("score") or {"k": -1})["k"])
 
-        self.until(lambda: newest() >= 0)
-        before = newest()
-        self.until(lambda: newest() >= before + 2)
+        seen: list[int] = []
+
+        def went_on() -> bool:
+            if (k := newest()) >= 0:  # else no engine answers just now
+                seen.append(k)
+            return bool(seen) and seen[-1] >= seen[0] + 2
+
+        self.until(went_on)
 
     def proved(self) -> bool:
         """Whether every route has proved itself; LSL may not work where this is run."""
@@ -231,9 +242,10 @@ class Ward:
         return said[-1] if said else ""
 
     def stop(self) -> None:
-        """End in order."""
+        """End in order, and let the station hear of it: by then it has heard of everything before."""
         self.supervisor.send_signal(signal.SIGTERM)
-        assert self.supervisor.wait(40) == 0, self.log.read_text(errors="replace")[-3000:]
+        assert self.supervisor.wait(60) == 0, self.log.read_text(errors="replace")[-3000:]
+        self.until(lambda: json.loads(self.station.on(TOPIC + "status")[-1].payload)["status"] == "offline")
 
     def close(self) -> None:
         if self.supervisor.poll() is None:
@@ -262,6 +274,12 @@ def assert_unbroken(messages: Iterable[Mapping[str, Any]]) -> None:
         presence[condition] = message["presence"]
 
 
+def told(messages: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Which alarms came to which presence."""
+    return {(message["event_id"], message["presence"]) for message in messages}
+
+
+@pytest.mark.timeout(420)
 def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: Ward) -> None:
     ward.until(ward.proved)
     ward.until(lambda: "self-check passed" in ward.log.read_text())
@@ -284,7 +302,7 @@ def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: War
     ward.broker.start()
     ward.until(lambda: ward.last("pain_severe") == "latched", 60.0)
     ward.until(lambda: ward.status() and not ward.presence("broker_lost"), 60.0)
-    ward.control.request("acknowledge", {"condition": "pain_severe"})
+    ward.control.request("acknowledge", {"condition": "pain_severe"}, timeout=20.0)
     ward.until(lambda: ward.last("pain_severe") == "off" and ward.last("broker_lost") == "off")
 
     ward.process.rlimit(psutil.RLIMIT_FSIZE, (4096, -1))  # to every write to a file it is a disk that is full
@@ -292,12 +310,17 @@ def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: War
     ward.until(lambda: ward.last("store_full") == "on")
     ward.until(lambda: ward.last("pain_severe") == "on")
     ward.scores_on()
-    ward.until(lambda: ward.recording().get("lost_records"))
-    recording = ward.recording()
-    assert recording["problem"]
+    recording: dict[str, Any] = {}
+
+    def lost() -> bool:
+        recording.update(ward.recording())
+        return bool(recording.get("lost_records") and recording["problem"])
+
+    ward.until(lost)
     ward.process.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
     ward.until(lambda: ward.last("store_full") == "off")
     ward.until(lambda: {m["event_id"] for m in ward.over_webhook()} == {m["event_id"] for m in ward.over_mqtt()})
+    ward.until(lambda: told(ward.over_webhook()) >= told(ward.over_mqtt()))
     ward.stop()
 
     for said in (ward.over_mqtt(), ward.over_webhook()):
@@ -311,6 +334,7 @@ def test_broker_receiver_and_disk_fail_and_no_alarm_is_lost_or_doubled(ward: War
     assert sum(gap.records for gap in gaps) >= recording["lost_records"]
 
 
+@pytest.mark.timeout(420)
 def test_dashboard_and_engine_are_killed_and_the_pipeline_hangs_and_alarms_outlive_it(ward: Ward) -> None:
     ward.pain(1.0)
     ward.until(ward.status)
@@ -322,7 +346,7 @@ def test_dashboard_and_engine_are_killed_and_the_pipeline_hangs_and_alarms_outli
         stderr=subprocess.DEVNULL,
     )
     try:
-        ward.until(lambda: _connections(watched) > 0)
+        ward.until(lambda: _connections(watched) > 0, 90.0)
         ward.until(lambda: ward.last("pain_severe") == "on")
         severe = ward.event_id("pain_severe")
     finally:
@@ -342,16 +366,14 @@ def test_dashboard_and_engine_are_killed_and_the_pipeline_hangs_and_alarms_outli
     assert second.pid != first.pid
     (ward.folder / "hang").touch()
     ward.until(lambda: not (ward.folder / "hang").exists())
-    hung = time.monotonic()
-    ward.until(lambda: ward.last("model_fault") == "on")
-    assert time.monotonic() - hung < 10.0
+    ward.until(lambda: ward.last("model_fault") == "on", 20.0)  # 6 s of silence, then the last words
     assert ward.broker.log()
     stuck = [m for m in ward.over_mqtt() if m["condition"] == "model_fault"][-1]["event_id"]
     ward.until(lambda: ward.last("model_fault") == "off")
     assert ward.event_id("pain_severe") == severe
-    ward.control.request("acknowledge", {"condition": "pain_severe"})
+    ward.control.request("acknowledge", {"condition": "pain_severe"}, timeout=20.0)
     ward.until(lambda: ward.last("pain_severe") == "off")
-    ward.until(lambda: len(ward.over_webhook()) >= len(ward.over_mqtt()))
+    ward.until(lambda: told(ward.over_webhook()) >= told(ward.over_mqtt()))
     ward.stop()
 
     # The restated ones begin where they ended, and are not new.

@@ -27,6 +27,7 @@ from monitor.types import (
     StreamEventKind,
 )
 from tests.helpers.made_session import made_measures
+from tests.helpers.scripted import wait_until
 
 pytestmark = pytest.mark.live
 
@@ -61,7 +62,7 @@ def a_score(bed: str, k: int, probabilities: tuple[float, ...] | None) -> Score:
 def receive(inlet: Any, count: int) -> tuple[list[Any], list[float]]:
     rows: list[Any] = []
     stamps: list[float] = []
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while len(rows) < count:
         row, stamp = inlet.pull_sample(0.5)
         if row is not None:
@@ -75,17 +76,26 @@ def test_scores_absences_and_events_reach_a_recorder(lsl: None) -> None:
     bed = f"b{uuid.uuid4().hex[:8]}"
     output = ScoreOutlets(beds={bed: [a_bundle()]})
     output.open()
-    found = {info.name(): info for _ in range(2) for info in look(1.0)}
-    scores, events = (pylsl.StreamInlet(found[f"{name}-{bed}"], recover=False) for name in ("PainScore", "PainEvents"))
+    names = [f"PainScore-{bed}", f"PainEvents-{bed}"]
+    found: dict[str, Any] = {}
+
+    def all_found() -> bool:  # a look can miss an outlet
+        found.update({info.name(): info for info in look(1.0)})
+        return found.keys() >= set(names)
+
+    wait_until(all_found, 30.0)
+    scores, events = (pylsl.StreamInlet(found[name], recover=False) for name in names)
     for inlet in (scores, events):
-        inlet.open_stream(5.0)
+        inlet.open_stream(20.0)
+    # An inlet is open before its outlet knows of it, and what is pushed in between goes to nobody.
+    wait_until(lambda: output._scores[bed]._outlet.have_consumers() and output._events[bed].have_consumers())
     offer = describe(found[f"PainScore-{bed}"])
     assert offer is not None
     assert offer.labels == (
         "index_fast", "index_slow", "p.none", "p.moderate", "p.severe", "quality.EDA", "quality.ECG", "provenance",
         "heart_rate", "scr", "spi",
     )  # fmt: skip
-    assert "simulated patients" in scores.info(5.0).as_xml()
+    assert "simulated patients" in scores.info(20.0).as_xml()
     assert offer.candidates() == ()  # the monitor never takes its own scores for a signal
 
     index = PainIndex(

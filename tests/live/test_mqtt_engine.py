@@ -95,6 +95,7 @@ def said_on(client: PlainClient, topic: str) -> list[dict[str, Any]]:
     return [json.loads(message.payload) for message in client.on(topic)]
 
 
+@pytest.mark.timeout(420)
 def test_the_daemon_scores_what_comes_over_mqtt_as_replay_does(cli: Any, broker: Broker, tmp_path: Path) -> None:
     recording, config, state = tmp_path / "ride.csv", tmp_path / "config.toml", tmp_path / "state"
     write_recording(recording)
