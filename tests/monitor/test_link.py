@@ -66,7 +66,7 @@ def raw(state: Path, served: Handled) -> Iterator[Callable[[list[bytes]], bytes 
 
     def send(frames: list[bytes]) -> bytes | None:
         socket.send_multipart(frames)
-        return socket.recv() if socket.poll(300 if len(frames) > 1 else 5000) else None
+        return socket.recv() if socket.poll(300 if len(frames) > 1 else 20_000) else None
 
     yield send
     socket.close()

@@ -54,7 +54,7 @@ def link(address: str) -> Iterator[EngineLink]:
 
 def fetch(link: EngineLink, what: Callable[[Received], object], act: Callable[[], object] = lambda: None) -> Received:
     """Repeat something until the link has received what is looked for."""
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 30.0
     while time.monotonic() < end:
         act()
         received = link.receive()
@@ -136,7 +136,7 @@ def test_a_stopped_listener_holds_up_nobody_and_finds_the_present(publisher: Pub
         publisher.attention_wanted()
 
     try:
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 60.0
         while not child.stdout.readline() and time.monotonic() < end:
             send()
             time.sleep(0.02)
@@ -147,7 +147,7 @@ def test_a_stopped_listener_holds_up_nobody_and_finds_the_present(publisher: Pub
             pass
         os.kill(child.pid, signal.SIGCONT)
         stopped_at, seen = seq, []
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 60.0
         while (not seen or seen[-1] <= stopped_at) and time.monotonic() < end:
             send()
             time.sleep(0.02)

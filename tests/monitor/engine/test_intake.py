@@ -95,7 +95,7 @@ def test_after_close_what_waits_can_be_taken_and_commands_are_refused() -> None:
 def test_take_wakes_for_what_another_thread_puts() -> None:
     intake = Intake(capacity=4, clock=SystemClock())
     threading.Timer(0.05, lambda: intake.put_chunk("s", "bed1", chunk("A", 0, 1))).start()
-    assert intake.take(10.0) is not None
+    assert intake.take(30.0) is not None
 
 
 @pytest.mark.parametrize("error", [RuntimeError("defect"), SourceError("two streams match", where="EDA")])
@@ -107,7 +107,7 @@ def test_a_source_that_fails_is_reported_and_opened_again(error: Exception) -> N
     thread = SourceThread(bed="bed1", source=source, number=0, intake=intake, clock=SystemClock(), on_done=done.set)
     thread.start()
     assert done.wait(20.0)
-    assert thread.join(5.0)
+    assert thread.join(20.0)
     assert (source.opened, thread.restarts) == (2, 1)
     taken = drained(intake)
     assert sum(len(what) for what in taken if isinstance(what, Chunk)) == 4
@@ -124,4 +124,4 @@ def test_a_stopped_source_ends() -> None:
     thread.start()
     wait_until(lambda: source.opened == 1)
     thread.stop()
-    assert thread.join(5.0)
+    assert thread.join(20.0)

@@ -151,8 +151,7 @@ def test_a_real_screen_that_stops_is_a_technical_alarm_of_its_bed(tmp_path: Path
             look()
             return len(shown) >= times
 
-        wait_until(lambda: looked(4))
-        assert causes() == []
+        wait_until(lambda: looked(4) and causes() == [])
         wait_until(lambda: causes() == ["dashboard-anna"])
 
         def well() -> bool:

@@ -281,7 +281,7 @@ def test_a_supervised_engine_says_ready_alive_and_stopping(
         while not any(words.startswith(STOPPING) for words in said):
             said.append(manager.recv(4096).decode())
         assert "STATUS=Not monitoring" in said[-1], "systemctl status shows the last word of a service that has ended"
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.wait()

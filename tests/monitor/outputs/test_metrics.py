@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from monitor.engine.wiring import metrics_outputs
 from monitor.outputs.base import OutputThread
 from monitor.outputs.metrics import MetricsOutput
 from monitor.types import Activation, Presence, StreamEvent, StreamEventKind
+from tests.helpers.broker import free_port
 from tests.helpers.engine_process import patient_source, settings_for
 from tests.helpers.made_session import made_alarm, made_index, made_measures, made_score
 from tests.helpers.scripted import wait_until
@@ -27,13 +27,11 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_port()
 
 
 def scrape(port: int) -> Samples:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         text = answer.read().decode()
     assert "RESEARCH USE ONLY" in text
     assert "P-001" not in text
@@ -174,7 +172,7 @@ def test_a_running_engine_is_scraped(tmp_path: Path, port: int) -> None:
             found = scrape(port)
             return sum(count for (name, _), count in found.items() if name == "windows_total")
 
-        wait_until(lambda: output._server is not None, 10.0)
+        wait_until(lambda: output._server is not None)
         wait_until(lambda: windows() > 1, 20.0)
         found = scrape(port)
     finally:

@@ -98,7 +98,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., WebhookOutput]]:
     def output(
         url: str, *, started: bool = True, backoff_s: tuple[float, float] = (0.02, 0.1), **settings: Any
     ) -> WebhookOutput:
-        settings = {"timeout_s": 0.5, **settings}
+        settings = {"timeout_s": 30.0, **settings}  # an answer that comes late is not to be taken for none
         made.append(
             WebhookOutput(
                 bed="bed1", settings=WebhookSettings(url=f"{url}/alarms?ward=7", **settings), folder=tmp_path,
@@ -121,12 +121,12 @@ def test_a_transition_arrives_signed_and_says_where_it_comes_from(
     output = make(receiver.url)
     output.publish("other", [made_alarm(1.0)])
     output.publish("bed1", [made_score(1), made_alarm(2.0)])
-    wait_until(lambda: output.delivered == 1, 5.0)
+    wait_until(lambda: output.delivered == 1)
     (headers, body) = receiver.requests[0]
     stamp = headers["X-Pain-Monitor-Timestamp"]
     expected = hmac.new(KEY.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     assert headers["X-Pain-Monitor-Signature"] == f"v1={expected}"
-    assert abs(time.time() - int(stamp)) < 5
+    assert abs(time.time() - int(stamp)) < 60
     message = json.loads(body)
     assert message["id"] == headers["X-Pain-Monitor-Id"]
     assert (message["bed"], message["presence"], message["provenance"]) == ("bed1", "on", "simulated")
@@ -142,12 +142,12 @@ def test_a_failure_is_tried_again_with_the_same_id_and_order_is_kept(
     receiver.answers = [answer, answer]
     output = make(receiver.url)
     output.publish("bed1", [made_alarm(1.0), made_alarm(2.0, Presence.OFF)])
-    wait_until(lambda: output.delivered == 2, 5.0)
+    wait_until(lambda: output.delivered == 2 and output.waiting == 0)
     assert [item["presence"] for item in receiver.taken] == ["on", "off"]
     ids = [headers["X-Pain-Monitor-Id"] for headers, _ in receiver.requests]
     assert len(ids) == 4
     assert ids[0] == ids[1] == ids[2] != ids[3]
-    assert (output.waiting, output.given_up) == (0, 0)
+    assert output.given_up == 0
 
 
 def test_what_the_receiver_will_never_take_does_not_hold_up_the_next(
@@ -156,31 +156,45 @@ def test_what_the_receiver_will_never_take_does_not_hold_up_the_next(
     receiver.answers = [422]
     output = make(receiver.url)
     output.publish("bed1", [made_alarm(1.0), made_alarm(2.0, Presence.OFF)])
-    wait_until(lambda: output.delivered == 1, 5.0)
+    wait_until(lambda: output.delivered == 1)
     assert [item["presence"] for item in receiver.taken] == ["off"]
     assert output.given_up == 1
 
 
-def test_a_receiver_that_hangs_or_trickles_holds_up_nobody(
-    receiver: Receiver, make: Callable[..., WebhookOutput]
-) -> None:
-    def hang(_: http.server.BaseHTTPRequestHandler) -> None:
-        time.sleep(1.0)
-
-    def trickle(handler: http.server.BaseHTTPRequestHandler) -> None:
-        for _ in range(100):
-            handler.wfile.write(b"H")
-            handler.wfile.flush()
-            time.sleep(0.05)
-
-    receiver.answers = [hang, trickle]
+def test_a_receiver_that_hangs_holds_up_nobody(receiver: Receiver, make: Callable[..., WebhookOutput]) -> None:
+    release = threading.Event()
+    receiver.answers = [lambda _: release.wait(60.0) and None]
     output = make(receiver.url)
-    began = time.monotonic()
     for k in range(50):
         output.publish("bed1", [made_alarm(float(k), Presence.OFF if k % 2 else Presence.ON)])
-    assert time.monotonic() - began < 4.0  # each is on the disk by then; waiting for the two answers would take six
-    wait_until(lambda: output.delivered == 50, 15.0)
+    assert (output.waiting, output.delivered) == (50, 0), "each is in the box, and the first answer is not there yet"
+    release.set()
+    wait_until(lambda: output.delivered == 50)
     assert [item["t_rel"] for item in receiver.taken] == [float(k) for k in range(50)]
+
+
+def test_who_says_nothing_or_trickles_is_given_up_and_asked_again(
+    receiver: Receiver, make: Callable[..., WebhookOutput]
+) -> None:
+    over = threading.Event()
+
+    def hang(_: http.server.BaseHTTPRequestHandler) -> None:
+        over.wait(60.0)
+
+    def trickle(handler: http.server.BaseHTTPRequestHandler) -> None:
+        while not over.wait(0.05):
+            handler.wfile.write(b"H")
+            handler.wfile.flush()
+
+    receiver.answers = [hang, trickle]
+    output = make(receiver.url, timeout_s=0.5)
+    output.publish("bed1", [made_alarm(1.0)])
+    try:
+        wait_until(lambda: output.delivered >= 1)
+    finally:
+        over.set()
+    assert len(receiver.requests) >= 3
+    assert {headers["X-Pain-Monitor-Id"] for headers, _ in receiver.requests} == {receiver.taken[0]["id"]}
 
 
 def test_while_the_receiver_is_down_alarms_wait_and_outlive_the_process(
@@ -190,13 +204,13 @@ def test_while_the_receiver_is_down_alarms_wait_and_outlive_the_process(
     gone.close()
     first = make(gone.url)
     first.publish("bed1", [made_alarm(1.0)])
-    wait_until(lambda: first.waiting == 1, 5.0)
+    wait_until(lambda: first.waiting == 1)
     first.close()
     assert (tmp_path / "webhook-bed1.outbox").stat().st_mode & 0o077 == 0
     back = Receiver()
     try:
         second = make(back.url)
-        wait_until(lambda: second.delivered == 2, 5.0)
+        wait_until(lambda: second.delivered == 2)
         assert [item["presence"] for item in back.taken] == ["on", "off"]  # and whether it still holds is not known
         assert "started anew" in back.taken[1]["text"]
         assert back.taken[0]["event_id"] == back.taken[1]["event_id"]
@@ -204,7 +218,7 @@ def test_while_the_receiver_is_down_alarms_wait_and_outlive_the_process(
         second.close()
         third = make(back.url)
         third.publish("bed1", [made_alarm(9.0, event_id="another")])
-        wait_until(lambda: third.delivered == 1, 5.0)
+        wait_until(lambda: third.delivered == 1)
         assert len(back.taken) == 3
     finally:
         back.close()
@@ -222,7 +236,7 @@ from monitor.outputs.base import Heir, Route
 from monitor.outputs.webhook import WebhookOutput
 from monitor.types import AlarmAction, Presence
 from tests.helpers.made_session import made_alarm
-settings = WebhookSettings(url={receiver.url!r} + "/alarms?ward=7", timeout_s=0.5)
+settings = WebhookSettings(url={receiver.url!r} + "/alarms?ward=7", timeout_s=30.0)
 output = WebhookOutput(bed="bed1", settings=settings, folder=Path({str(tmp_path)!r}), clock=SystemClock())
 output.open()
 output.publish("bed1", [made_alarm(1.0), made_alarm(2.0, Presence.OFF), made_alarm(3.0, Presence.OFF)])
@@ -234,12 +248,12 @@ time.sleep(60)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "published\n"
-        wait_until(lambda: len(receiver.requests) >= 2, 10.0)
+        wait_until(lambda: len(receiver.requests) >= 2)
     finally:
         process.kill()
         process.communicate()
     output = make(receiver.url)
-    wait_until(lambda: output.waiting == 0, 5.0)
+    wait_until(lambda: output.waiting == 0)
     assert [item["t_rel"] for item in receiver.taken] == [1.0, 2.0, 3.0]
     assert len({item["id"] for item in receiver.taken}) == 3
 
@@ -259,12 +273,12 @@ def test_a_certificate_that_does_not_verify_gets_nothing(
     try:
         output = make(receiver.url)
         output.publish("bed1", [made_alarm(1.0)])
-        wait_until(lambda: "not to be trusted" in caplog.text, 5.0)
+        wait_until(lambda: "not to be trusted" in caplog.text)
         assert receiver.requests == []
         assert output.waiting == 1
         output.close()
         trusting = make(receiver.url, ca_file=str(tmp_path / "cert.pem"))
-        wait_until(lambda: trusting.delivered == 2, 5.0)
+        wait_until(lambda: trusting.delivered == 2)
     finally:
         receiver.close()
 
@@ -272,12 +286,12 @@ def test_a_certificate_that_does_not_verify_gets_nothing(
 def test_what_a_process_takes_over_is_not_ended(receiver: Receiver, make: Callable[..., WebhookOutput]) -> None:
     first = make(receiver.url)
     first.publish("bed1", [made_alarm(1.0, event_id="goes-on"), made_alarm(1.5, condition="b", event_id="is-over")])
-    wait_until(lambda: first.delivered == 2, 5.0)
+    wait_until(lambda: first.delivered == 2)
     first.close()
     second = make(receiver.url, started=False)
     second.restored("bed1", [made_alarm(2.0, event_id="goes-on")])
     second.open()
-    wait_until(lambda: second.delivered == 1, 5.0)
+    wait_until(lambda: second.delivered == 1)
     assert [(item["event_id"], item["presence"], item["before"]) for item in receiver.taken[2:]] == [
         ("is-over", "off", "on")
     ]
@@ -291,7 +305,7 @@ def test_actions_on_alarms_are_sent_in_order_with_them(receiver: Receiver, make:
         after={"audio": "paused", "audio_until": time.monotonic() + 60.0}, text="Sounds are paused.",
     )  # fmt: skip
     output.publish("bed1", [made_alarm(1.0), action, made_alarm(3.0, Presence.OFF)])
-    wait_until(lambda: output.delivered == 3, 5.0)
+    wait_until(lambda: output.delivered == 3)
     assert [item["type"] for item in receiver.taken] == ["alarm", "action", "alarm"]
     assert [item["seq"] for item in receiver.taken] == [1, 2, 3]
     sent = receiver.taken[1]
@@ -303,17 +317,17 @@ def test_a_probe_proves_the_route_or_says_what_is_wrong(receiver: Receiver, make
     output = make(receiver.url)
     assert isinstance(output, Route)
     assert isinstance(output, Heir)
-    assert output.probe({"n": 7, "missed": ["mqtt-bed1"]}, 5.0) == ""
+    assert output.probe({"n": 7, "missed": ["mqtt-bed1"]}, 20.0) == ""
     probe = receiver.taken[0]
     assert (probe["type"], probe["report"], "condition" in probe) == ("probe", {"n": 7, "missed": ["mqtt-bed1"]}, False)
     receiver.answers = [500]
-    assert "500" in output.probe({"n": 8}, 5.0)
+    assert "500" in output.probe({"n": 8}, 20.0)
     assert output.problem() == ""
     receiver.answers = [500] * 1000
     output.publish("bed1", [made_alarm(1.0)])
-    wait_until(lambda: "500" in output.problem(), 5.0)
+    wait_until(lambda: "500" in output.problem())
     receiver.answers.clear()
-    wait_until(lambda: output.problem() == "" and output.waiting == 0, 5.0)
+    wait_until(lambda: output.problem() == "" and output.waiting == 0)
 
 
 def test_a_probe_that_gets_through_ends_the_wait_for_the_next_attempt(
@@ -322,10 +336,10 @@ def test_a_probe_that_gets_through_ends_the_wait_for_the_next_attempt(
     output = make(receiver.url, backoff_s=(600.0, 600.0))
     receiver.answers = [500]
     output.publish("bed1", [made_alarm(1.0)])
-    wait_until(lambda: "500" in output.problem(), 5.0)
+    wait_until(lambda: "500" in output.problem())
     assert output.waiting == 1
-    assert output.probe({"n": 1}, 5.0) == ""
-    wait_until(lambda: output.waiting == 0, 10.0)
+    assert output.probe({"n": 1}, 20.0) == ""
+    wait_until(lambda: output.waiting == 0)
     assert [item["type"] for item in receiver.taken] == ["probe", "alarm"]
 
 
