@@ -40,7 +40,7 @@ def processes(repository: Path) -> Iterator[list[subprocess.Popen[str]]]:
             process.kill()
         process.communicate()
         for child in family:
-            child.wait(timeout=20)  # it must end by itself once its parent is gone
+            child.wait(timeout=60)  # it must end by itself once its parent is gone
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_killed_engine_is_started_anew_and_continues_its_session(
     wait_until(lambda: len(sessions_with_data(tmp_path)) == 2, 60.0)
     assert holder(state=tmp_path, bed="bed1") not in (None, killed)
     parent.send_signal(signal.SIGTERM)
-    _, log = parent.communicate(timeout=30)
+    _, log = parent.communicate(timeout=60)
     assert parent.returncode == 0
     assert "the engine ended with exit code -9" in log
     metas = []
@@ -119,7 +119,7 @@ def test_an_engine_ends_in_order_when_its_supervisor_dies(
     parent = supervised(processes, repository, tmp_path, bundle)
     wait_until(lambda: len(sessions_with_data(tmp_path)) == 1, 60.0)
     parent.kill()
-    wait_until(lambda: holder(state=tmp_path, bed="bed1") is None, 30.0)
+    wait_until(lambda: holder(state=tmp_path, bed="bed1") is None, 60.0)
     (path,) = list_sessions(tmp_path)
     with SessionReader(path) as reader:
         assert reader.closed_utc is not None
@@ -136,7 +136,7 @@ def test_a_supervisor_that_is_told_to_end_stays_until_its_child_has(
     parent = start(processes, repository, sys.executable, "-c", SUPERVISE, *child)
     wait_until(ready.exists, 60.0)
     parent.send_signal(number)
-    _, log = parent.communicate(timeout=30)
+    _, log = parent.communicate(timeout=60)
     assert parent.returncode == 0, log
     assert done.exists()
 
@@ -155,7 +155,7 @@ def test_what_nohup_has_ignored_stays_ignored(
     with pytest.raises(subprocess.TimeoutExpired):
         parent.wait(1.0)
     parent.send_signal(signal.SIGTERM)
-    assert parent.wait(30) == 0
+    assert parent.wait(60) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody tells here whether a process is stopped")
@@ -171,7 +171,7 @@ def test_an_engine_that_is_stopped_is_ended_and_started_anew(
     os.kill(int(log.read_text()), signal.SIGSTOP)
     wait_until(lambda: len(log.read_text().splitlines()) == 2, 60.0)
     parent.send_signal(signal.SIGTERM)
-    _, said = parent.communicate(timeout=30)
+    _, said = parent.communicate(timeout=60)
     assert parent.returncode == 0
     assert "stopped by a signal for 0.5 s" in said
     assert "exit code -9" in said
@@ -184,7 +184,7 @@ def test_a_signal_ends_an_engine_in_order(
     engine = start(processes, repository, *ENGINE, str(tmp_path), str(bundle))
     wait_until(lambda: len(sessions_with_data(tmp_path)) == 1, 60.0)
     engine.send_signal(number)
-    _, log = engine.communicate(timeout=30)
+    _, log = engine.communicate(timeout=60)
     assert engine.returncode == 0, log
     assert "the engine has stopped" in log
     (path,) = list_sessions(tmp_path)
