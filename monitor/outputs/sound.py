@@ -22,6 +22,8 @@ from monitor.types import Activation, AlarmAction, AlarmEvent, AlarmKind, Event,
 _LOGGER = logging.getLogger(__name__)
 
 _RETRY_S: Final = 60.0
+_REPEAT_S: Final = 10.0
+"""A burst that nobody heard is repeated at once, but a device that always breaks off is not for ever hurried."""
 _AFTER_S: Final = 1.0
 """Seconds after a burst until it is looked whether the device took all of it."""
 _URGENCY: Final = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
@@ -114,6 +116,10 @@ class Bursts:
             return min(once, key=lambda item: item.rank).pattern
         return None
 
+    def repeat(self, now: float) -> None:
+        """The last burst was not heard: the next one is due now."""
+        self._next_at = now
+
     def wait_s(self, now: float) -> float | None:
         """Seconds until a burst is due; None where none is."""
         if self._once:
@@ -145,6 +151,7 @@ class SoundOutput:
         self._in_use = threading.Lock()
         self._problem = ""
         self._tried_at = -_RETRY_S
+        self._repeated_at = -_REPEAT_S
         self._check_at: float | None = None
 
     @property
@@ -164,7 +171,7 @@ class SoundOutput:
             return self._problem or "audio off: the device does not answer"
         try:
             if self._problem:
-                self._try()
+                self._recover()
             else:
                 self._check()
         finally:
@@ -233,16 +240,14 @@ class SoundOutput:
         if self._problem:
             if self._clock.now() - self._tried_at < _RETRY_S:
                 return
-            self._try()
-            if self._problem:
+            if not self._try():
                 return
         try:
             try:
                 self._player.play(self._samples[pattern.name])
             except SoundError as error:
                 self._failed(error)
-                self._try()
-                if self._problem:
+                if not self._try():
                     return
                 self._player.play(self._samples[pattern.name])  # another device, or the same one anew
         except SoundError as error:
@@ -256,18 +261,28 @@ class SoundOutput:
             self._player.check()
         except SoundError as error:
             self._failed(error)
-            self._try()
+            self._recover()
 
-    def _try(self) -> None:
+    def _recover(self) -> None:
+        now = self._clock.now()
+        if not self._try() or now - self._repeated_at < _REPEAT_S:
+            return
+        self._repeated_at = now
+        with self._changed:
+            self._bursts.repeat(now)
+            self._changed.notify()
+
+    def _try(self) -> bool:
         self._tried_at = self._clock.now()
         try:
             self._player.open()
         except SoundError as error:
             self._failed(error)
-        else:
-            if self._problem:
-                _LOGGER.warning("alarms are heard again")
-            self._problem = ""
+            return False
+        if self._problem:
+            _LOGGER.warning("alarms are heard again")
+        self._problem = ""
+        return True
 
     def _failed(self, error: SoundError) -> None:
         problem = f"audio off: {error}"
