@@ -5,12 +5,12 @@ A map that is nearly uniform says nothing; it is called "no focus" and never str
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from monitor.dashboard.model import normalised_entropy
 from monitor.link import AttentionFrame, AttentionMap
 from monitor.types import FloatArray
 
@@ -72,3 +72,18 @@ def relative(values: FloatArray) -> FloatArray:
     """Values of any shape as shares of the greatest, 0..1; all 0 where there is none above 0."""
     greatest = float(values.max(initial=0.0))
     return np.clip(values / greatest, 0.0, 1.0) if greatest > 0 else np.zeros_like(values)
+
+
+def normalised_entropy(weights: FloatArray) -> float:
+    """Entropy of weights as a share of its greatest possible value: 1 where attention is on nothing in particular.
+
+    Args:
+        weights: (n,) one row, or (rows, n), whose rows' mean is taken; none negative.
+    """
+    rows = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    if rows.shape[1] < 2:
+        return 0.0
+    total = rows.sum(axis=1, keepdims=True)
+    shares = np.divide(rows, total, out=np.full_like(rows, 1.0 / rows.shape[1]), where=total > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return float((-(shares * logs).sum(axis=1) / math.log(rows.shape[1])).mean())

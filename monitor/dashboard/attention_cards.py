@@ -13,8 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.dashboard.attention import NO_FOCUS, relative
-from monitor.dashboard.model import normalised_entropy
+from monitor.dashboard.attention import NO_FOCUS, normalised_entropy, relative
 from monitor.link import AttentionFrame, AttentionImage, AttentionMap
 from monitor.types import FloatArray
 

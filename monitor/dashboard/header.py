@@ -40,6 +40,15 @@ class Header(QWidget):
         self.notice.setToolTip("What this model is; it is so wherever its results are shown")
         self.notice.hide()
 
+        self.elsewhere = QPushButton()
+        self.elsewhere.setObjectName("elsewhere")
+        self.elsewhere.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.elsewhere.setToolTip("Another bed has an alarm that nobody has seen. Click to look at it")
+        self._alarming = ""
+        self.elsewhere.clicked.connect(lambda: self.bed_chosen.emit(self._alarming))
+        self._alarmed: tuple[tuple[str, str, str], ...] = ()
+        self.elsewhere.hide()
+
         self.beds = QComboBox()
         theme.set_font(self.beds, 16, bold=True)
         self.beds.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -66,6 +75,7 @@ class Header(QWidget):
 
         top = QHBoxLayout()
         top.addWidget(banner, 1)
+        top.addWidget(self.elsewhere)
         top.addWidget(self.notice)
         top.addWidget(self._badge)
         model = QVBoxLayout()
@@ -93,6 +103,7 @@ class Header(QWidget):
         if frame is None:
             self._subject.show_text("waiting for the engine")
             return
+        self._show_elsewhere(model.elsewhere())
         names = [item.bed for item in frame.beds]
         if bed is None:
             _fill(self.beds, [model.bed_name, *names], model.bed_name)
@@ -134,6 +145,22 @@ class Header(QWidget):
         self._recording.setToolTip(recording.problem)
         local = datetime.fromtimestamp(model.now + model.utc_offset, UTC).astimezone()
         self._clock.show_text(local.strftime("%H:%M:%S"), theme.TEXT if model.connected else theme.FAINT)
+
+    def _show_elsewhere(self, alarmed: tuple[tuple[str, str, str], ...]) -> None:
+        """Alarms of beds that are not shown: nobody would know of them before looking there."""
+        if alarmed == self._alarmed:
+            return
+        self._alarmed = alarmed
+        self.elsewhere.setVisible(bool(alarmed))
+        if alarmed:
+            self._alarming, level, marks = alarmed[0]
+            more = f"  + {len(alarmed) - 1}" if len(alarmed) > 1 else ""
+            background, foreground = theme.ALARM[level]
+            self.elsewhere.setText(f"{marks} Alarm at {self._alarming}{more}")
+            self.elsewhere.setStyleSheet(
+                f"color: {foreground}; background: {background}; border: none; border-radius: 4px; padding: 3px 10px;"
+            )
+            theme.set_font(self.elsewhere, 15, bold=True)
 
     def _choose_bundle(self, _: int) -> None:
         wanted = self.bundles.currentText()

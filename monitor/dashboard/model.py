@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -31,6 +32,8 @@ BEHIND_S: Final = 3.0
 TREND_S: Final = 900.0
 """Span of the trend curve."""
 
+_MARKS: Final[Mapping[str, str]] = MappingProxyType({"high": "***", "medium": "**", "low": "*"})
+_URGENCY: Final = tuple(_MARKS)
 _TREND_BACK_S: Final = 30.0
 _ROTATE_S: Final = 2.0
 
@@ -258,6 +261,19 @@ class DashboardModel:
             others=len(alarms) - 1,
         )
 
+    def elsewhere(self) -> tuple[tuple[str, str, str], ...]:
+        """Other beds of this engine with an alarm that nobody has seen: bed, level and signs, the most urgent first."""
+        if self.frame is None or not self.connected:
+            return ()
+        found = []
+        for bed in self.frame.beds:
+            unseen = [alarm for alarm in bed.alarms if _unseen(alarm)]
+            if bed.bed != self.bed_name and unseen:
+                first = min(unseen, key=_rank)
+                level = "technical" if first.kind == "technical" else first.priority
+                found.append((_rank(first), bed.bed, level, _MARKS.get(first.priority, "*")))
+        return tuple((name, level, marks) for _, name, level, marks in sorted(found))
+
     def trend(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """The trend: times (stream clock), fast and slow index with NaN where withheld, and times without a score."""
         rows = np.array(self._trend, dtype=np.float64).reshape(-1, 4)
@@ -327,21 +343,6 @@ class DashboardModel:
         return float(recent.mean() - before.mean())
 
 
-def normalised_entropy(weights: FloatArray) -> float:
-    """Entropy of weights as a share of its greatest possible value: 1 where attention is on nothing in particular.
-
-    Args:
-        weights: (n,) one row, or (rows, n), whose rows' mean is taken; none negative.
-    """
-    rows = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-    if rows.shape[1] < 2:
-        return 0.0
-    total = rows.sum(axis=1, keepdims=True)
-    shares = np.divide(rows, total, out=np.full_like(rows, 1.0 / rows.shape[1]), where=total > 0)
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return float((-(shares * logs).sum(axis=1) / math.log(rows.shape[1])).mean())
-
-
 def pauses(bed: BedState | None) -> str:
     """What is paused, with its countdown; empty where nothing is (clinical.md D6)."""
     if bed is None:
@@ -370,13 +371,17 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def _rank(alarm: AlarmView) -> int:
+    return _URGENCY.index(alarm.priority) if alarm.priority in _URGENCY else len(_URGENCY)
+
+
 def _unseen(alarm: AlarmView) -> bool:
     return alarm.presence in ("on", "latched")
 
 
 def _alarm_text(alarm: AlarmView, bed: BedState) -> str:
     """`** Severe pain: index 78 >= 70. Reassess pain, enter a score`: priority in signs, the deviation in numbers."""
-    marks = {"high": "***", "medium": "**", "low": "*"}.get(alarm.priority, "*")
+    marks = _MARKS.get(alarm.priority, "*")
     state = {"ack": "  (acknowledged)", "latched": "  (over: acknowledge)"}.get(alarm.presence, "")
     limit = {"pain_severe": bed.limits.severe_on, "pain_moderate": bed.limits.moderate_on}.get(alarm.condition)
     title = words.ALARMS.get(alarm.condition)

@@ -231,9 +231,13 @@ class _Row(QWidget):
         columns = max(16, self._plot.width())
         trace = self._buffer.trace(end - SPAN_S, end, columns=columns)
         self._curve.setData(trace.t - end, trace.y, connect=trace.connect, skipFiniteCheck=True)
+        if len(trace.t) == 0 or trace.t[-1] <= end - SPAN_S:
+            self._range.show_text("")  # there is nothing that it could be the range of
+            self._draw_shade(end, None, 0.0, 0.0)
+            return
         low, high = self._scale.fit(trace.y)
         bottom, top = self._plot.getViewBox().viewRange()[1]
-        if (bottom, top) != (low, high):
+        if (bottom, top) != (low, high) or not self._range.full_text:
             self._plot.setYRange(low, high, padding=0.0)
             digits = 0 if high - low >= 20 else 1 if high - low >= 0.9 else 2
             # The edges of the picture, which has a margin; no signal goes beyond what can be.

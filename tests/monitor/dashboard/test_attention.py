@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.screen_frames import attention
-from monitor.dashboard.attention import NO_FOCUS, shadings
+from monitor.dashboard.attention import NO_FOCUS, normalised_entropy, shadings
 from monitor.dashboard.attention_cards import MapCard, ProfileCard, cards
-from monitor.dashboard.model import normalised_entropy
 from monitor.link import AttentionFrame, AttentionInput, AttentionMap
 
 

@@ -315,6 +315,37 @@ def test_a_bed_that_the_engine_has_no_more_shows_nothing_and_says_so(screen: Scr
     assert "Subject P-002" in texts(window.header)
 
 
+def test_an_alarm_of_a_bed_that_is_not_shown_is_told_and_leads_there(screen: Screen, qtbot: QtBot) -> None:
+    button = screen.window.header.elsewhere
+    alarming = bed_state(k=30, bed="bed2", alarms=(alarm_view(), alarm_view("no_data")))
+    technical = bed_state(k=30, bed="bed3", alarms=(alarm_view("no_data"),))
+    beds = (bed_state(k=30), technical, alarming)
+    screen.link.give(state=state(beds[0], t=30.2).model_copy(update={"beds": beds}))
+    screen.window.tick()
+    assert button.isVisible()
+    assert button.text() == "** Alarm at bed2  + 1"
+    QApplication.processEvents()
+    assert cut_off(screen.window) == []
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert screen.link.watched == ("bed2", True)
+    assert "Severe pain" in screen.window.alarms.text.full_text
+    assert button.text() == "* Alarm at bed3"
+    seen = technical.model_copy(update={"alarms": (alarm_view("no_data", presence="ack"),)})
+    screen.link.give(state=state(alarming, t=30.4, seq=2).model_copy(update={"beds": (beds[0], seen, alarming)}))
+    screen.window.tick()
+    assert not button.isVisible()
+
+
+def test_a_trace_that_is_over_has_no_range(screen: Screen) -> None:
+    screen.see(30)
+    row = screen.window.waveforms._rows["ECG"]
+    assert "mV" in row._range.full_text
+    row.draw(60.0, None)
+    assert row._range.full_text == ""
+    row.draw(30.0, None)
+    assert "mV" in row._range.full_text
+
+
 def test_the_engine_is_told_what_is_shown_and_a_screen_that_is_behind_says_so(screen: Screen) -> None:
     screen.see(30)
     (first,) = [args for action, args in screen.link.asked if action == "seen"]
