@@ -23,7 +23,7 @@ class AlarmBar(QFrame):
         super().__init__()
         self.setObjectName("alarms")
         theme.set_size(self, height=44)
-        self.text = Text(pixels=21, bold=True)
+        self.text = Text(pixels=21, bold=True, smallest=13)
         self._others = Label(pixels=15)
         self.button = QPushButton("Acknowledge  A")
         self.button.setStyleSheet("padding: 1px 10px;")  # the line is low on a small screen

@@ -25,7 +25,7 @@ class EntryPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = Text(pixels=15, colour=theme.DIM, text="Nothing entered yet")
+        self.last = Text(pixels=15, colour=theme.DIM, text="Nothing entered yet", smallest=12)
         self.note = QLineEdit()
         theme.set_font(self.note, 15)
         self.note.setMaxLength(200)

@@ -26,6 +26,7 @@ class Text(QLabel):
         bold: Whether it is bold.
         text: What it says at first.
         elide: Where the dots stand; in the middle for codes, which differ at their ends.
+        smallest: Type that is still legible: before anything is cut, it is that small. 0 for one size only.
     """
 
     def __init__(
@@ -36,8 +37,11 @@ class Text(QLabel):
         bold: bool = False,
         text: str = "",
         elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+        smallest: int = 0,
     ) -> None:
         super().__init__()
+        self._sizes = range(pixels, (smallest or pixels) - 1, -1)
+        self._bold = bold
         self._full = ""
         self._colour = ""
         self._elide = elide
@@ -66,11 +70,20 @@ class Text(QLabel):
         self._fit()
 
     def _fit(self) -> None:
+        if len(self._sizes) > 1:
+            room = self.width() - 2
+            fits = (size for size in self._sizes if self._advance(size) <= room)
+            size = next(fits, self._sizes[-1])
+            if size != self.property("designPixels"):
+                theme.set_font(self, size, bold=self._bold)
         metrics = QFontMetrics(self.font())
         fitting = metrics.elidedText(self._full, self._elide, max(0, self.width() - 2))
         cut = fitting != self._full
         self.setText(fitting)
         self.setToolTip(self._full if cut else "")
+
+    def _advance(self, pixels: int) -> int:
+        return QFontMetrics(theme.font(pixels, bold=self._bold)).horizontalAdvance(self._full)
 
 
 class Label(QLabel):

@@ -336,6 +336,19 @@ def test_an_alarm_of_a_bed_that_is_not_shown_is_told_and_leads_there(screen: Scr
     assert not button.isVisible()
 
 
+def test_a_long_alarm_is_read_whole_in_smaller_type_and_a_short_one_as_large_as_ever(screen: Screen) -> None:
+    line = screen.window.alarms.text
+    screen.see(30, fast=78.0, alarms=(alarm_view(),))
+    largest = line.font().pixelSize()
+    long = alarm_view("model_fault", causes=("the process ended without a farewell, and was started anew",))
+    screen.see(31, alarms=(long,))
+    assert line.text() == line.full_text
+    assert "started anew" in line.text()
+    assert 0.6 * largest <= line.font().pixelSize() < largest
+    screen.see(32, fast=78.0, alarms=(alarm_view(),))
+    assert line.font().pixelSize() == largest
+
+
 def test_a_trace_that_is_over_has_no_range(screen: Screen) -> None:
     screen.see(30)
     row = screen.window.waveforms._rows["ECG"]
