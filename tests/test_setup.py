@@ -37,7 +37,7 @@ def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]
         env={**kept, "PATH": str(folder / "bin"), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

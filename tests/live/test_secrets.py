@@ -85,10 +85,12 @@ def receiver() -> Iterator[tuple[str, list[bytes]]]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/alarms", got
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/alarms", got
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def forms(secret: str) -> list[bytes]:

@@ -170,6 +170,6 @@ def test_summing_up_does_not_load_the_plotting_library() -> None:
     code = "import json, sys, monitor.sessions.picture; print(json.dumps('matplotlib' in sys.modules))"
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
     )
     assert json.loads(done.stdout) is False
