@@ -36,7 +36,7 @@ from monitor.engine.notify import READY, notify
 from monitor.engine.pipeline_thread import PipelineThread
 from monitor.engine.recorder import Recorder
 from monitor.engine.resume import read_note
-from monitor.engine.routes import link_check, output_checks, session_check
+from monitor.engine.routes import clock_check, link_check, output_checks, session_check
 from monitor.engine.selfcheck import SelfCheck
 from monitor.engine.stop_requests import StopRequests
 from monitor.engine.watchdog import EXIT_STUCK, LAST_WORDS_S, Heartbeat, Watchdog, last_words
@@ -144,7 +144,7 @@ class Engine:
             on_stuck=lambda: last_words(self._say_stuck),
             last_resort=last_resort,
         )
-        checks = output_checks(everything)
+        checks = [*output_checks(everything), clock_check(clock)]
         for bed in self._beds:
             checks.append(link_check(bed, state=state))
             if settings.engine.record:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from monitor.clock import Clock
 from monitor.errors import MonitorError
 from monitor.link import ControlClient
 from monitor.outputs.base import Output, Route
@@ -16,6 +17,8 @@ Probe: TypeAlias = Callable[[Mapping[str, Any], float], str]
 """(report, seconds that it may take) -> what was wrong, empty where the route is proved; see `Route.probe`."""
 
 _PROBE_BYTES: Final = 4096
+CLOCK_SET_S: Final = 2.0
+"""A clock that was set by less than this since the start still tells the time of an alarm well enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +89,27 @@ def link_check(bed: str, *, state: Path) -> Check:
         return ""
 
     return Check(name=f"link-{bed}", bed=bed, probe=probe)
+
+
+def clock_check(clock: Clock) -> Check:
+    """That this machine tells the time of day as it did at the start.
+
+    All times are of the stream clock, and are told in UTC by the difference that there was at the start: a machine that
+    begins with a wrong clock and is set right afterwards would tell the time of every alarm wrongly until it is started
+    anew, and take the stamps of devices for wrong ones.
+
+    Args:
+        clock: The engine's clock.
+    """
+    began = clock.utc() - clock.now()
+
+    def probe(_report: Mapping[str, Any], _timeout_s: float) -> str:
+        moved = clock.utc() - clock.now() - began
+        if abs(moved) <= CLOCK_SET_S:
+            return ""
+        return (
+            f"this machine's clock was set by {moved:+.0f} s since the start, or the machine slept; all times are "
+            "still told by the clock as it was. Start the daemon anew when the clock is right"
+        )
+
+    return Check(name="clock", bed="", probe=probe)

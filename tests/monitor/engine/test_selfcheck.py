@@ -146,7 +146,7 @@ def test_lost_denied_and_hanging_routes_become_alarms_that_end_with_their_cause(
     engine.start()
     try:
         wait_until(lambda: engine.load().checks >= 2 and not any(engine.load().unproved.values()))
-        assert set(engine.request("status", {})["selfcheck"]) == {"ward-bed1", "link-bed1", "session-bed1"}
+        assert set(engine.request("status", {})["selfcheck"]) == {"ward-bed1", "clock", "link-bed1", "session-bed1"}
         ward.said = "no broker"
         wait_until(lambda: alarms(BROKER_LOST) == [(Presence.ON, ("ward-bed1",))])
         ward.said, ward.denied = "", "denied"
