@@ -260,8 +260,12 @@ def default_actor() -> str:
     return getpass.getuser()[:64]
 
 
-def running_bed(state: Path) -> str:
+def running_bed(state: Path, *, for_screen: bool = False) -> str:
     """Name of the one bed that has an engine.
+
+    Args:
+        state: State folder.
+        for_screen: Whether the first of several will do where one engine has them all: a screen can turn to the others.
 
     Raises:
         EngineError: If there is none, or several.
@@ -270,10 +274,11 @@ def running_bed(state: Path) -> str:
     from monitor.locks import holder
 
     beds = [path.stem for path in sorted((state / "run").glob("*.lock"))]
-    monitored = [bed for bed in beds if holder(state=state, bed=bed) is not None]
+    engines = {bed: pid for bed in beds if (pid := holder(state=state, bed=bed)) is not None}
+    monitored = list(engines)
     if not monitored:
         todo = "Start one with `pain-monitor daemon CONFIG`, or name its state folder with --state-dir"
         raise EngineError("no engine is running here", where=str(state), todo=todo)
-    if len(monitored) > 1:
+    if len(monitored) > 1 and not (for_screen and len(set(engines.values())) == 1):
         raise EngineError("several beds are monitored", todo=f"Say which with --bed: {', '.join(monitored)}")
     return monitored[0]

@@ -47,10 +47,10 @@ def dashboard(
     keys = remote_keys(engine, key, engine_key)
     if not engine:
         state = state_folder(str(state_dir or ""))
-        engine = endpoint(state / "run", bed or running_bed(state))
+        engine = endpoint(state / "run", bed or running_bed(state, for_screen=True))
     from monitor.dashboard.app import run_dashboard
 
-    run_dashboard(address=engine, actor=actor or default_actor(), keys=keys)
+    run_dashboard(address=engine, actor=actor or default_actor(), keys=keys, bed=bed)
 
 
 def run(

@@ -48,6 +48,7 @@ def run_dashboard(
     ended: Callable[[], str] | None = None,
     close_at_end: bool = False,
     keys: ClientKeys | None = None,
+    bed: str = "",
 ) -> None:
     """Show an engine until the window is closed.
 
@@ -58,6 +59,7 @@ def run_dashboard(
         ended: Says how what was started ended, in words; empty while it runs.
         close_at_end: Whether the window closes by itself then.
         keys: For an address on TCP.
+        bed: Name of the bed that is shown at first; empty: the engine's first.
 
     Raises:
         EngineError: If the address is of no kind that is allowed.
@@ -68,7 +70,7 @@ def run_dashboard(
         application = QApplication([])
     application.setApplicationName("pain-monitor")
     theme.apply(application)
-    window = DashboardWindow(link=link, started_here=started_here)
+    window = DashboardWindow(link=link, started_here=started_here, bed=bed)
 
     def close(_number: int = 0, _frame: FrameType | None = None) -> None:
         window.close_without_asking = True

@@ -59,17 +59,24 @@ class DashboardWindow(QMainWindow):
     Args:
         link: The engine.
         started_here: What ends with this window, in words; empty where it only looks on.
+        bed: Name of the bed that is shown at first; empty: the engine's first.
         clock: Seconds on a clock of ours that never goes back.
     """
 
     def __init__(
-        self, *, link: EngineLink, started_here: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        link: EngineLink,
+        started_here: str = "",
+        bed: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self.setWindowTitle("Pain monitor – research use only")
         self.setMinimumSize(*_SMALLEST)
         self._fit_screen()
         self.model = DashboardModel(clock=clock)
+        self.model.bed_name = bed
         self.link = link
         self._started_here = started_here
         self._clock = clock

@@ -9,6 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from benchmarks.screen_frames import (
     POSED_BUNDLE,
+    ScriptedLink,
     alarm_view,
     attention,
     bed_state,
@@ -19,6 +20,7 @@ from benchmarks.screen_frames import (
 )
 from monitor.bundle_folder import shipped_bundles
 from monitor.dashboard import words
+from monitor.dashboard.window import DashboardWindow
 from monitor.link import CalibrationView, LimitsView, MarkerView, StateFrame
 from tests.helpers.screen import SIX, Screen, cut_off, ink, squeezed, texts
 
@@ -293,6 +295,18 @@ def test_another_bed_is_there_at_once_and_nothing_of_the_one_before_with_it(scre
     window.tick()
     assert 99.0 not in window.model.trend()[1]
     assert all(len(row._curve.getData()[0]) == 0 for row in window.waveforms._rows.values())
+
+
+def test_the_bed_that_was_asked_for_is_the_first_that_is_shown(qtbot: QtBot, dark: None) -> None:
+    link = ScriptedLink()
+    window = DashboardWindow(link=link, bed="bed2", clock=lambda: 31.2)  # type: ignore[arg-type]
+    qtbot.addWidget(window)
+    window.show()
+    link.give(state=two_beds(31))
+    window.tick()
+    assert window.header.beds.currentText() == "bed2"
+    assert "Subject P-002" in texts(window.header)
+    assert link.watched == ("bed2", True)
 
 
 def test_a_bed_that_the_engine_has_no_more_shows_nothing_and_says_so(screen: Screen, qtbot: QtBot) -> None:
