@@ -30,6 +30,11 @@ class BedClock:
         self._void = void
         self._announced: float | None = None
 
+    @property
+    def origin(self) -> float | None:
+        """Where the bed counts its time from; None before a stream has named it or brought a sample."""
+        return self.grid.origin if self._announced is not None or self.grid.started else None
+
     def must_wait(self, info: StreamInfo) -> bool:
         """Whether a stream that is announced counts from another origin; the first that names one sets the bed's."""
         if info.origin is not None and self._announced is None and not self.grid.started:

@@ -146,7 +146,7 @@ class Pipeline:
         self._watermark.tick(now)
         events = self._clock.take_over(now, now=self._now)
         self._decide(events)
-        events.extend(self._alarm.on_tick(now, self._watermark.last_arrival, now - self._grid.origin))
+        events.extend(self._alarm.on_tick(now, self._watermark.last_arrival, self._clock.origin))
         return events
 
     def command(self, command: Command) -> list[Event]:

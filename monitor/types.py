@@ -293,7 +293,7 @@ class Comparators:
     spi_absent: tuple[str, ...]
 
 
-ALARM_RULES: Final = "4"
+ALARM_RULES: Final = "5"
 """Version of the alarm rules, kept in every session: by other rules other alarms may come of the same log."""
 
 

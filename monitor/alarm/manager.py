@@ -186,20 +186,21 @@ class AlarmManager(AskedAlarms):
         """
         self._silence.arrived(modality, at)
 
-    def on_tick(self, now: float, last_sample: float | None, t_rel: float) -> list[AlarmOutput]:
+    def on_tick(self, now: float, last_sample: float | None, origin: float | None) -> list[AlarmOutput]:
         """Let time pass: silence is noticed, pauses end, reminders come.
 
         Args:
             now: Stream clock.
             last_sample: Stream clock at which the last sample of any stream arrived; None before the first.
-            t_rel: `now` in seconds from the origin.
+            origin: Stream clock of the origin; None before a stream has named one.
 
         Returns:
             The transitions that followed.
         """
         dt = 0.0 if self._ticked_at is None else max(0.0, now - self._ticked_at)
         self._ticked_at = now
-        moment = Moment(t=now, t_rel=t_rel, bundle=self._bundle)
+        self._origin = origin
+        moment = self._moment(now)
         quiet = self._silence.all_quiet(now)
         events: list[AlarmOutput] = list(self._absence.on_tick(last_sample, dt, moment, quiet=quiet))
         if self._absence.silent:

@@ -31,7 +31,7 @@ class AskedAlarms:
         self._settings = settings
         self._signals = Signals()
         self._conditions: Mapping[str, Condition] = {}
-        self._origin = 0.0
+        self._origin: float | None = None
         self._bundle = ""
 
     def _set_limits(self) -> None:
@@ -187,7 +187,8 @@ class AskedAlarms:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _moment(self, t: float) -> Moment:
-        return Moment(t=t, t_rel=t - self._origin, bundle=self._bundle)
+        t_rel = 0.0 if self._origin is None else t - self._origin
+        return Moment(t=t, t_rel=t_rel, bundle=self._bundle)
 
     def _end_what_is_over(self, now: float, moment: Moment) -> list[AlarmOutput]:
         """End pauses, suspensions and delegations whose time has come."""

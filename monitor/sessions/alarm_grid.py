@@ -51,7 +51,7 @@ class _Window:
 class _Time:
     now: float
     last_sample: float | None
-    t_rel: float
+    origin: float | None
     arrived: tuple[tuple[str, float], ...] = ()
     """(modality, arrival) of what came since the tick before."""
 
@@ -126,9 +126,7 @@ def read_alarm_log(reader: SessionReader, *, progress: Callable[[float], None] |
                 gap, last = item, item.start
                 break
             case Tick(now=now):
-                due = _Time(
-                    now=now, last_sample=arrivals.last, t_rel=now - arrivals.origin, arrived=tuple(arrivals.since)
-                )
+                due = _Time(now=now, last_sample=arrivals.last, origin=arrivals.origin, arrived=tuple(arrivals.since))
                 arrivals.since.clear()
                 if progress is not None:
                     progress(entry.seq / whole)
@@ -144,7 +142,7 @@ def read_alarm_log(reader: SessionReader, *, progress: Callable[[float], None] |
                 recorded.append(item)
             case StreamEvent(kind=StreamEventKind.OPENED) if due is not None:
                 arrivals.take(item)
-                due = dataclasses.replace(due, t_rel=due.now - arrivals.origin)
+                due = dataclasses.replace(due, origin=arrivals.origin)
             case _:
                 arrivals.take(item)
     if due is not None:
@@ -169,7 +167,7 @@ class _Arrivals:
     """When a stream that serves a model last brought something, and from where the bed counts its time."""
 
     def __init__(self) -> None:
-        self.origin = 0.0
+        self.origin: float | None = None
         self.last: float | None = None
         self.since: list[tuple[str, float]] = []
         """(modality, arrival) since it was last cleared."""
@@ -191,6 +189,7 @@ class _Arrivals:
                     self.origin = info.origin
             case Chunk(stream=key, arrival=at) if key in self._used and len(item):
                 self.last = at if self.last is None else max(self.last, at)
+                self.origin = self.origin or 0.0  # where no stream names one, the clock's zero is the origin
                 self.since.append((self._infos[key].modality or key, at))
 
 
@@ -212,10 +211,10 @@ def run_alarms(
             case _Window(index=index, score=score, comparators=comparators):
                 watched = tuple({q.modality: q for q in score.quality}.values())
                 made += manager.on_index(index, score, watched, comparators)
-            case _Time(now=now, last_sample=last, t_rel=t_rel, arrived=arrived):
+            case _Time(now=now, last_sample=last, origin=origin, arrived=arrived):
                 for modality, at in arrived:
                     manager.arrived(modality, at)
-                made += manager.on_tick(now, last, t_rel)
+                made += manager.on_tick(now, last, origin)
             case Command() if limits or step.action != "limits":
                 made += carry_out(manager, step) or ()
     return tuple(made)

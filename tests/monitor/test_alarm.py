@@ -202,7 +202,7 @@ def test_silence() -> None:
         now = 100.0 + 0.25 * tick
         # Samples until 120 s, none until 150 s, one burst, none until 160 s, then samples again.
         last = min(now, 120.0) if now < 150.0 else 150.0 if now < 162.0 else now
-        events += alarm.on_tick(now, None if now < 110.0 else last, now - 100.0)
+        events += alarm.on_tick(now, None if now < 110.0 else last, 100.0)
     assert brief(events) == [
         ("no_data", "on", 30.0),
         ("no_data", "off", 55.0),
@@ -215,7 +215,7 @@ def test_silence() -> None:
 
 def test_no_technical_alarm_before_the_first_sample() -> None:
     alarm = manager()
-    assert [event for now in range(1000) for event in alarm.on_tick(float(now), None, 0.0)] == []
+    assert [event for now in range(1000) for event in alarm.on_tick(float(now), None, None)] == []
 
 
 def test_silence_has_one_alarm() -> None:
@@ -223,7 +223,7 @@ def test_silence_has_one_alarm() -> None:
     events = play(alarm, [80.0] * 20)
     for k in range(20, 120):
         now = ORIGIN + k
-        events += alarm.on_tick(now, ORIGIN + 19.0, float(k))
+        events += alarm.on_tick(now, ORIGIN + 19.0, ORIGIN)
         events += alarm.on_index(*window(k, ("EDA:no_data",)))
     assert [e.condition for e in events if e.kind is AlarmKind.TECHNICAL] == ["no_data"]
     assert [event.condition for event in alarm.active()] == ["no_data"]
@@ -284,7 +284,7 @@ def test_pain_is_never_high_and_no_text_names_a_treatment() -> None:
     alarm = manager()
     events = play(alarm, [80.0] * 70 + [GAP] * 60 + [80.0] * 80 + [10.0] * 50)
     events += alarm.acknowledge("pain_severe", "nurse", ORIGIN + 300.0)
-    events += alarm.on_tick(ORIGIN + 400.0, ORIGIN + 300.0, 400.0)
+    events += alarm.on_tick(ORIGIN + 400.0, ORIGIN + 300.0, ORIGIN)
     assert {event.presence for event in events} == {Presence.ON, Presence.OFF, Presence.LATCHED}
     assert Priority.HIGH not in {event.priority for event in events}
     words = re.compile(

@@ -33,7 +33,7 @@ def step(alarm: AlarmManager, k: int, value: Step) -> list[AlarmOutput]:
     """One window, and the tick after it."""
     quality = BAD if value == FLAT else GOOD
     now = ORIGIN + k
-    return [*alarm.on_index(*window(k, value), quality), *alarm.on_tick(now, now, float(k))]
+    return [*alarm.on_index(*window(k, value), quality), *alarm.on_tick(now, now, ORIGIN)]
 
 
 def course(alarm: AlarmManager, steps: list[Step], *, first: int = 0) -> list[AlarmOutput]:
@@ -327,7 +327,7 @@ def test_other_faults_of_windows_have_their_alarms() -> None:
 def test_scores_that_stop_while_data_come_are_stale() -> None:
     alarm = manager()
     course(alarm, [10.0] * 5)
-    events = [event for k in range(5, 40) for event in alarm.on_tick(ORIGIN + k, ORIGIN + k, float(k))]
+    events = [event for k in range(5, 40) for event in alarm.on_tick(ORIGIN + k, ORIGIN + k, ORIGIN)]
     assert brief(transitions(events)) == [("stale", "on", 14.0)]
     events = course(alarm, [10.0] * 20, first=40)
     assert brief(transitions(events)) == [("stale", "off", 45.0)]
@@ -339,7 +339,7 @@ def test_silence_is_one_alarm_also_where_a_sensor_was_off() -> None:
     events: list[AlarmOutput] = []
     for k in range(30, 90):
         events += alarm.on_index(*window(k, ("ECG:no_data",)), BAD)
-        events += alarm.on_tick(ORIGIN + k, ORIGIN + 29.0, float(k))
+        events += alarm.on_tick(ORIGIN + k, ORIGIN + 29.0, ORIGIN)
     assert [event.condition for event in alarm.active()] == ["no_data"]
 
 

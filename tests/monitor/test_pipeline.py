@@ -377,6 +377,24 @@ def test_windows_count_from_the_announced_origin(specs: Specs) -> None:
     assert found[0].t_end == 1001.0
 
 
+def test_alarms_count_their_seconds_from_the_origin_and_from_nothing_before_one_is_named(specs: Specs) -> None:
+    pipeline, _ = make_pipeline([specs["ecg"]])
+    start = 20000.0
+    pipeline.tick(start - 9.0)
+    gone = {"name": "broker_lost", "present": True, "causes": ["mqtt"]}
+    events = pipeline.command(Command(action="technical", at=start - 8.0, actor="engine", args=gone))
+    for info in _streams("EDA", "ECG", origin=start):
+        pipeline.open_stream(info, start)
+    pipeline.tick(start + 1.0)
+    events += pipeline.command(
+        Command(action="technical", at=start + 2.0, actor="engine", args=gone | {"present": False})
+    )
+    events += [event for second in range(3, 60) for event in pipeline.tick(start + second)]
+    told = [event for event in events if isinstance(event, AlarmEvent) and event.condition == "broker_lost"]
+    assert [str(event.presence) for event in told] == ["on", "off"]
+    assert [event.t_rel for event in told] == [0.0, told[1].t - start]
+
+
 def test_markers_scores_by_people_and_nonsense(specs: Specs) -> None:
     pipeline, _ = make_pipeline([specs["ecg"]])
     (event,) = pipeline.command(Command(action="nrs", at=5.0, actor="nurse", args={"value": 6, "text": "at rest"}))

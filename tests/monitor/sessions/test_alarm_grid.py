@@ -89,7 +89,7 @@ def record(
             writer.events(_obey(alarm, command))
         now = at + 0.5
         writer.tick(now)
-        writer.events(alarm.on_tick(now, last, now - ORIGIN))
+        writer.events(alarm.on_tick(now, last, ORIGIN))
     writer.close()
     return path
 
