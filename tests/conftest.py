@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Windows are drawn in memory, unless somebody chooses a platform.
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import ONNX Runtime before the monitor does
     if "LSLAPICFG" in os.environ:
         return
     path = Path(config.rootpath) / ".pytest_cache" / f"lsl-{os.getpid()}.cfg"
