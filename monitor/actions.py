@@ -140,6 +140,9 @@ ACTIONS: Final[Mapping[str, type[_Args]]] = {
 """Every action and its arguments."""
 
 
+_UNTIL: Final = {"audio_pause": "audio_until", "suspend": "pain_until"}
+
+
 def checked(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of an action with their defaults filled in; what has none and was left out stays out.
 
@@ -175,8 +178,8 @@ def came_of(action: str, args: Mapping[str, Any], events: Sequence[Event]) -> di
         return {}
     if action == "limits":
         return {"before": dict(done.before), "after": dict(done.after)}
-    until = [value for name, value in done.after.items() if name.endswith("_until") and value is not None]
-    return {"seconds": round(max(until) - done.t, 1)} if until else {}
+    until = done.after.get(_UNTIL.get(action, ""))
+    return {"seconds": round(until - done.t, 1)} if until is not None else {}
 
 
 def _problem(item: ErrorDetails, model: type[_Args]) -> str:

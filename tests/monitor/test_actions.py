@@ -38,5 +38,7 @@ def test_what_came_of_it() -> None:
     assert came_of("limits", {"moderate_on": 45.0}, [changed]) == {"before": changed.before, "after": changed.after}
     paused = done("audio_pause", {"audio": "on", "audio_until": None}, {"audio": "paused", "audio_until": 220.04})
     assert came_of("audio_pause", {}, [paused]) == {"seconds": 120.0}
+    both = {"audio_until": 220.0, "pain": "paused", "pain_until": 160.0}
+    assert came_of("suspend", {"minutes": 1.0}, [done("suspend", paused.after, both)]) == {"seconds": 60.0}
     assert came_of("resume", {}, [done("resume", paused.after, paused.before)]) == {}
     assert came_of("acknowledge", {"condition": "pain_severe"}, []) == {"acknowledged": False}
