@@ -16,6 +16,9 @@ from benchmarks.report import Figure, ratio_of
 from benchmarks.side_by_side import take_turns
 from monitor.bundle_folder import shipped_bundles
 
+# Each starts a process with heavy libraries, on cores that others use as well.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,7 +30,7 @@ def run(repository: Path, cache: Path, name: str) -> dict[str, Any]:
     """The result of one benchmark in quick mode, its figures by name."""
     command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json"]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["quick"] is True

@@ -13,6 +13,8 @@ from PIL import Image
 
 from benchmarks.screenshots import SIZES, poses
 
+pytestmark = pytest.mark.timeout(600)
+
 STATES = (
     *("calm", "alarming", "calibrating", "sensor-off", "disconnected"),
     *("modalities", "gates", "untrained", "emotion"),
@@ -24,7 +26,7 @@ def taken(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pictures of the smaller size, taken as a user would."""
     out = tmp_path_factory.mktemp("screenshots") / "made"
     command = [sys.executable, "-m", "benchmarks", "screenshots", "--quick", "--out", str(out)]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert "qt" not in done.stderr.lower()
     return out

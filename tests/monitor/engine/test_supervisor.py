@@ -198,7 +198,7 @@ def test_a_second_engine_says_who_has_the_bed(
     first = start(processes, repository, *ENGINE, str(tmp_path), str(bundle))
     wait_until(lambda: holder(state=tmp_path, bed="bed1") == first.pid, 60.0)
     second = start(processes, repository, *ENGINE, str(tmp_path), str(bundle))
-    _, log = second.communicate(timeout=60)
+    _, log = second.communicate(timeout=120)
     assert second.returncode == 8
     assert f"already monitored by process {first.pid}" in log
     assert "Traceback" not in log
@@ -210,7 +210,7 @@ def test_a_stuck_pipeline_is_ended_with_every_threads_stack(
 ) -> None:
     engine = start(processes, repository, *ENGINE, str(tmp_path), str(bundle), "--fault", "stuck")
     began = time.monotonic()
-    _, log = engine.communicate(timeout=60)
+    _, log = engine.communicate(timeout=120)
     assert engine.returncode == EXIT_STUCK, log
     assert time.monotonic() - began >= 2.0
     assert "no sign of life" in log
@@ -221,6 +221,6 @@ def test_a_broken_pipeline_ends_with_its_own_code_and_traceback(
     processes: list[subprocess.Popen[str]], repository: Path, tmp_path: Path, bundle: Path
 ) -> None:
     engine = start(processes, repository, *ENGINE, str(tmp_path), str(bundle), "--fault", "broken")
-    _, log = engine.communicate(timeout=60)
+    _, log = engine.communicate(timeout=120)
     assert engine.returncode == EXIT_CRASHED, log
     assert "broken on purpose" in log
