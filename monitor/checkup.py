@@ -35,7 +35,7 @@ def check_config(path: Path) -> Checkup:
     """
     settings = load_settings(path)
     notes: list[str] = []
-    problems: list[Problem] = []
+    problems = _places(settings)
     try:
         from monitor.sources.liblsl import pylsl
     except SourceError as error:
@@ -94,6 +94,29 @@ def check_config(path: Path) -> Checkup:
     if problems:
         raise ConfigError(where=str(path), problems=problems)
     return Checkup(settings=settings, notes=tuple(notes))
+
+
+def _places(settings: Settings) -> list[Problem]:
+    """Where nothing can ever be written; whether the daemon's user may write there, only that user can tell."""
+    problems = []
+    places = {
+        "engine.state_dir": Path(settings.engine.state_dir).expanduser() if settings.engine.state_dir else None,
+        "jsonlog.path": Path(settings.jsonlog.path).expanduser() if settings.jsonlog.path else None,
+    }
+    for key, place in places.items():
+        if place is None:
+            continue
+        folder = place if key == "engine.state_dir" else place.parent
+        try:
+            if folder is not place and place.is_dir():
+                problems.append(Problem(key, f"{place} is a folder", f"name a file in it: {place / 'events.jsonl'}"))
+                continue
+            above = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+            if above.exists() and not above.is_dir():
+                problems.append(Problem(key, f"{above} is a file, and should be a folder", "choose another place"))
+        except OSError:  # a folder that this user may not look into; the daemon says what it finds there
+            continue
+    return problems
 
 
 def unusable(bed: BedSettings, bundles: list[BundleSpec], key: str) -> list[Problem]:
