@@ -15,7 +15,7 @@ from monitor.sources.base import SourceReading
 from monitor.types import Chunk, Command, Event, StreamInfo, Window
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(what: Callable[[], bool], seconds: float = 40.0) -> None:
     """Wait for something that another thread or process does; fail loudly where it never happens."""
     end = time.monotonic() + seconds
     while not what():

@@ -70,8 +70,9 @@ def cli(repository: Path) -> Iterator[Any]:
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "monitor.cli", *arguments]
         process = subprocess.Popen(
-            command, cwd=repository, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=repository, env=os.environ.copy(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            pipesize=1 << 20,  # nobody reads before the end, and a line a window fills the usual 64 KiB in 90 s
+        )  # fmt: skip
         started.append(process)
         return process
 
