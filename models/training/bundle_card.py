@@ -63,7 +63,7 @@ def write_bundle_card(
     names = [item.name for item in spec.classes]
     return f"""# {spec.name} {spec.version}
 
-{title}. **Trained on {spec.training.data}. {spec.intended_use}**
+{title}. **{spec.intended_use}**
 
 {stated}
 
@@ -117,7 +117,7 @@ Median index of windows without pain: {float(figures["test.none_median_index"]):
 
 ## Intended use
 
-{spec.intended_use} See `docs/intended-use.md`.
+For research and teaching. What it is not for, and what nobody knows of it, stands in `docs/intended-use.md`.
 """
 
 

@@ -161,7 +161,7 @@ def write_card(*, title: str, spec: BundleSpec, model: PainModel, windows: Mappi
     index = "\n".join(f"| {text.format(live(of) if of else '')} | {live(key)} |" for text, of, key in _LIVE_ROWS)
     return f"""# {spec.name} {spec.version}
 
-{title}. **Trained on simulated patients. {spec.intended_use}**
+{title}. **{spec.intended_use}**
 
 Every figure on this page is about simulated patients. None says anything about people.
 
@@ -234,7 +234,7 @@ rule leaves out, compared with the stimulus 2 s before the window's end): balanc
 
 ## Intended use
 
-{spec.intended_use} See `docs/intended-use.md`.
+For research and teaching. What it is not for, and what nobody knows of it, stands in `docs/intended-use.md`.
 """
 
 

@@ -249,7 +249,7 @@ def _card(title: str, spec: BundleSpec, windows: Mapping[str, int]) -> str:
     verdict = {"worse": "worse", "alike": "not clearly better", "better": "better"}[standing(figures)]
     return f"""# {spec.name} {spec.version}
 
-{title}. **It tells emotion, not pain, and was trained on simulated regions. {spec.intended_use}**
+{title}. **It tells emotion, not pain. {spec.intended_use}**
 
 Every figure on this page is about simulated subjects. None says anything about people or about brains.
 
@@ -311,5 +311,5 @@ the test subjects {of("test.ece")}.
 
 ## Intended use
 
-{spec.intended_use} See `docs/intended-use.md`.
+For research and teaching. What it is not for, and what nobody knows of it, stands in `docs/intended-use.md`.
 """

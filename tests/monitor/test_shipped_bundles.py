@@ -99,6 +99,17 @@ def test_a_shipped_bundle_is_whole_and_small(name: str) -> None:
     assert bundle.spec.weights.stored == "float16"
 
 
+@EACH
+def test_its_card_says_once_and_first_what_it_is_not(name: str) -> None:
+    bundle = load_bundle(name)
+    card = (bundle.path / bundle.spec.card).read_text(encoding="utf-8")
+    title, said = card.split("\n\n")[:2]
+    assert title == f"# {name} {bundle.spec.version}"
+    assert bundle.spec.intended_use in said
+    assert card.count(bundle.spec.intended_use) == 1
+    assert said.count("imulated patients") <= 1
+
+
 @EACH_OF_PAIN
 def test_it_says_that_it_was_trained_on_simulated_patients(name: str) -> None:
     spec = load_bundle(name).spec
@@ -130,7 +141,7 @@ def test_the_model_of_emotion_says_so_and_has_neither_index_nor_alarm() -> None:
     assert not has_index(spec)
     assert [item.name for item in spec.classes] == ["happy", "normal", "sad"]
     card = (load_bundle(EMOTION).path / spec.card).read_text(encoding="utf-8")
-    assert "It tells emotion, not pain, and was trained on simulated regions" in card
+    assert "It tells emotion, not pain. Research use only. Trained on simulated regions" in card
 
 
 def test_the_untrained_model_says_so_and_has_neither_index_nor_alarm() -> None:
