@@ -10,7 +10,7 @@ from monitor.config.engine import EngineSettings
 from monitor.config.file import Settings, contradictions, load_settings
 from monitor.config.links import LinkSettings, LslSettings, MqttSettings, WebhookSettings
 from monitor.config.outputs import JsonLogSettings, LogSettings, MetricsSettings, SoundSettings
-from monitor.config.reading import read_toml
+from monitor.config.reading import read_text, read_toml
 
 __all__ = [
     "LONGEST_WINDOW_S",
@@ -31,5 +31,6 @@ __all__ = [
     "alarm_contradictions",
     "contradictions",
     "load_settings",
+    "read_text",
     "read_toml",
 ]

@@ -48,7 +48,7 @@ class Settings(Table):
     """One or several beds."""
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, *, text: str | None = None) -> Settings:
     """Read a configuration file.
 
     Values are taken strictly as TOML types them (a quoted number is not a number), and nothing outside the file has a
@@ -56,11 +56,12 @@ def load_settings(path: Path) -> Settings:
 
     Args:
         path: The file, in TOML.
+        text: What stood in it, where it was read before; else it is read.
 
     Raises:
         ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
     """
-    return read_toml(path, Settings, contradictions)
+    return read_toml(path, Settings, contradictions, text=text)
 
 
 def contradictions(settings: Settings) -> list[Problem]:

@@ -19,20 +19,18 @@ if TYPE_CHECKING:
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_toml(path: Path, model: type[_Model], contradictions: Callable[[_Model], Sequence[Problem]]) -> _Model:
-    """Read a TOML file as a settings model, strictly, as `load_settings` reads config.toml.
+def read_text(path: Path) -> str:
+    """The text of a configuration.
 
     Args:
         path: The file.
-        model: What it holds; every key must have a default.
-        contradictions: What is wrong between keys that are each right by themselves.
 
     Raises:
-        ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
+        ConfigError: If it cannot be read.
     """
     where = str(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of their own
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of their own
     except FileNotFoundError:
         raise ConfigError(where=where, problems=[Problem("(file)", "there is no such file")]) from None
     except UnicodeDecodeError as error:
@@ -42,6 +40,24 @@ def read_toml(path: Path, model: type[_Model], contradictions: Callable[[_Model]
     except OSError as error:
         problem = Problem("(file)", f"cannot be read: {error.strerror or error}")
         raise ConfigError(where=where, problems=[problem]) from error
+
+
+def read_toml(
+    path: Path, model: type[_Model], contradictions: Callable[[_Model], Sequence[Problem]], *, text: str | None = None
+) -> _Model:
+    """Read a TOML file as a settings model, strictly, as `load_settings` reads config.toml.
+
+    Args:
+        path: The file.
+        model: What it holds; every key must have a default.
+        contradictions: What is wrong between keys that are each right by themselves.
+        text: What stood in it, where it was read before; else it is read.
+
+    Raises:
+        ConfigError: If it cannot be read or is wrong anywhere; it carries every problem at once, each with its key.
+    """
+    where = str(path)
+    text = read_text(path) if text is None else text
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

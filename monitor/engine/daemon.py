@@ -15,7 +15,7 @@ from monitor.cli.lines import JsonLines, ScoreLines, local_time
 from monitor.clock import SystemClock
 from monitor.config import Settings, load_settings
 from monitor.engine.engine import Engine
-from monitor.engine.supervisor import end_with_parent
+from monitor.engine.supervisor import CONFIGURATION, end_with_parent
 from monitor.engine.wiring import (
     Models,
     load_models,
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     faulthandler.enable()
     try:
-        settings = load_settings(given.config)
+        settings = load_settings(given.config, text=os.environ.pop(CONFIGURATION, None))
         logging.basicConfig(
             level=settings.log.level,
             format="%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s",

@@ -16,18 +16,26 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from monitor.config import read_text
 from monitor.engine.notify import ALIVE, STOPPING, notify, watchdog_interval
 from monitor.errors import EngineError
 
 _LOGGER = logging.getLogger(__name__)
 
 USER_ERROR_CODES: Final = range(2, 20)
-"""Exit codes of a `MonitorError`: what a user did wrong stays wrong, however often it is tried."""
+"""Exit codes of a `MonitorError`: what a user did wrong stays wrong, however often it is tried. Unless it was right
+once: then a file that the engine needs has changed since, and a person may be at it."""
+
+CONFIGURATION: Final = "PAIN_MONITOR_CONFIGURATION"
+"""Environment variable by which an engine gets the configuration as it stood when its supervisor began: a file that
+somebody edits meanwhile must neither keep a failed engine from coming back nor change what it does."""
+_LONGEST: Final = 100_000
+"""Bytes of a configuration that is passed on so; what is longer, no system may take, and the engine reads the file."""
 
 _BACKOFF_S: Final = (0.5, 30.0)
 _HEALTHY_S: Final = 60.0
@@ -48,10 +56,19 @@ class Supervisor:
         restart_limit: Restarts within an hour before giving up.
         stopped_s: Seconds for which the child may be stopped (SIGSTOP) before it is ended and started anew; no watchdog
             inside a process that is stopped can see to it.
+        environment: Variables that the child gets besides this process's own.
     """
 
-    def __init__(self, *, command: Sequence[str], restart_limit: int, stopped_s: float = 6.0) -> None:
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        restart_limit: int,
+        stopped_s: float = 6.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = list(command)
+        self._environment = {**os.environ, **(environment or {})}
         self._limit = restart_limit
         self._stopped_s = stopped_s
         self._child: subprocess.Popen[bytes] | None = None
@@ -70,14 +87,23 @@ class Supervisor:
             EngineError: If the child has been restarted too often.
         """
         restarts: deque[float] = deque()
-        pause = _BACKOFF_S[0]
+        pause, ran = _BACKOFF_S[0], False
         with self._signals():
             while True:
                 started = time.monotonic()
                 code = self._run_child()
-                if self._signals_seen or code == 0 or code in USER_ERROR_CODES:
-                    return code if code >= 0 else 128 - code  # as a shell counts what a signal ended
                 now = time.monotonic()
+                ran = ran or now - started > _HEALTHY_S
+                if self._signals_seen or code == 0 or (code in USER_ERROR_CODES and not ran):
+                    return code if code >= 0 else 128 - code  # as a shell counts what a signal ended
+                if code in USER_ERROR_CODES:
+                    _LOGGER.error(
+                        "the engine cannot start again, exit code %d, see above; it is tried until it can, in %g s",
+                        *(code, _BACKOFF_S[1]),
+                    )
+                    if self._stopped_within(_BACKOFF_S[1]):
+                        return 0
+                    continue
                 while restarts and restarts[0] < now - _HOUR_S:
                     restarts.popleft()
                 if len(restarts) >= self._limit:
@@ -97,7 +123,9 @@ class Supervisor:
 
     def _run_child(self) -> int:
         # A session of its own: Ctrl-C in a terminal reaches the parent alone, which then asks the child once.
-        child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=sys.platform != "win32")
+        child = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, start_new_session=sys.platform != "win32", env=self._environment
+        )
         self._child = child
         threading.Thread(target=self._await, args=(child,), name="await-engine", daemon=True).start()
         deadline: float | None = None
@@ -204,7 +232,7 @@ def run_daemon(
     """Run an engine under supervision.
 
     Args:
-        config_path: config.toml; the child reads it.
+        config_path: config.toml. It is read once: an engine that is started anew gets what stood there at first.
         json: Scores as JSON objects, one a line, instead of readable lines.
         seconds: Stop after so long; None to run until a signal.
         restart_limit: Restarts within an hour before giving up.
@@ -214,10 +242,13 @@ def run_daemon(
         Exit code.
 
     Raises:
+        ConfigError: If the configuration cannot be read.
         EngineError: If the engine fails too often.
     """
+    text = read_text(config_path)
+    environment = {CONFIGURATION: text} if len(text.encode()) <= _LONGEST and "\0" not in text else {}
     command = [sys.executable, "-m", "monitor.engine.daemon", "--supervised"]
     command += ["--json"] if json else []
     command += ["--seconds", str(seconds)] if seconds is not None else []
     command.append(str(config_path))
-    return Supervisor(command=command, restart_limit=restart_limit, stopped_s=stopped_s).run()
+    return Supervisor(command=command, restart_limit=restart_limit, stopped_s=stopped_s, environment=environment).run()
