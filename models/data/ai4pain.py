@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from models.data.folders import find_folder
+from models.data.folders import csv_files, find_folder
 from models.data.recorded import (
     Column,
     DataSet,
@@ -133,10 +133,12 @@ def open_ai4pain(settings: DataSettings) -> DataSet:
             continue
         sittings += _part(folder, part, chosen, settings, oddities)
     if not sittings:
+        lacking = next((f"; {Path(o.where).name}: {o.what}" for o in oddities if o.level == "error"), "")
         raise SourceError(
-            "no subject is in it",
+            f"no subject is in it{lacking}",
             where=str(top),
-            todo="Expected train/Eda/1.csv, train/Bvp/1.csv, validation/..., test/...",
+            todo="Expected train/Eda/1.csv, train/Bvp/1.csv, validation/..., test/..."
+            + ("; or name what you have in data.modalities" if lacking else ""),
         )
     _check_year(sittings, kind)
     oddities += _check_people(sittings)
@@ -164,7 +166,7 @@ def _part(
                 Oddity(level="error", code="missing", where=str(folder), what=f"there is no folder {column.name}")
             )
             continue
-        for path in sorted(place.glob("*.csv")):
+        for path in csv_files(place):
             files.setdefault(path.stem, {})[column.name] = path
     for subject in sorted(files, key=_natural):
         paths = files[subject]

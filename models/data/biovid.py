@@ -20,7 +20,7 @@ from typing import Final
 
 from models.data.biovid_people import NON_REACTIVE
 from models.data.biovid_read import CLASSES, RATE_HZ, SAMPLE, read_continuous, read_cut
-from models.data.folders import one_level_down
+from models.data.folders import csv_files, one_level_down
 from models.data.recorded import (
     Column,
     DataSet,
@@ -178,7 +178,7 @@ def _cut(folder: Path, chosen: Sequence[Column], oddities: list[Oddity]) -> list
     sittings = []
     for person in sorted(e for e in folder.iterdir() if e.is_dir() and _PERSON.match(e.name)):
         found: dict[str, Path] = {}
-        for path in sorted(person.glob("*.csv")):
+        for path in csv_files(person):
             if path.name.endswith(_SCORES):
                 continue
             match = SAMPLE.match(path.name)
@@ -268,7 +268,7 @@ def _missing_samples(subject: str, found: set[str], index: Mapping[str, set[str]
 
 def _continuous(folder: Path, chosen: Sequence[Column], oddities: list[Oddity]) -> list[SittingFiles]:
     sittings = []
-    for path in sorted(p for p in folder.glob("*.csv") if _PERSON.match(p.stem)):
+    for path in (p for p in csv_files(folder) if _PERSON.match(p.stem)):
         places = [top / name for top in (folder.parent, folder.parent.parent) for name in ("label", "stimulus")]
         labels = next(
             (p for place in places for p in (place / path.name, place / place.name / path.name) if p.is_file()), None

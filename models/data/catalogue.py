@@ -45,10 +45,16 @@ def open_data(settings: DataSettings) -> DataSet:
         settings: As `load_data_settings` gives them, with absolute paths.
 
     Raises:
-        SourceError: If the folder is empty or another data set's, a named subject is not there, or the cache cannot be
-            made.
+        SourceError: If the folder cannot be read, is empty or another data set's, a named subject is not there, or the
+            cache cannot be made.
     """
-    found = _OPEN[str(settings.kind)](settings)
+    try:
+        found = _OPEN[str(settings.kind)](settings)
+    except OSError as error:  # a folder that may not be listed, a disk that is gone
+        where = str(error.filename or settings.path)
+        raise SourceError(
+            f"cannot be read: {error.strerror or error}", where=where, todo="May you read it, and is its disk there?"
+        ) from None
     unknown = [name for name in (*settings.subjects, *settings.leave_out) if name not in found.subjects]
     if unknown:
         raise SourceError(

@@ -9,6 +9,7 @@ press of the E4's button is a marker without a class.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,7 +126,7 @@ def _find_e4(root: Path, oddities: list[Oddity]) -> _Found:
 def _find_xdf(root: Path, oddities: list[Oddity]) -> _Found:
     """Subject and session of a BIDS name (sub-01_ses-02_...), else the file's own name."""
     del oddities
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in (".xdf", ".xdfz")):
+    for path in sorted(p for p in root.rglob("[!.]*") if p.suffix.lower() in (".xdf", ".xdfz")):
         match = _BIDS.search(path.stem)
         subject, session = (match["subject"], match["session"] or "") if match else (path.stem, "")
         yield subject, session, (path,), partial(read_xdf, path)
@@ -133,7 +134,7 @@ def _find_xdf(root: Path, oddities: list[Oddity]) -> _Found:
 
 def _find_sessions(root: Path, oddities: list[Oddity]) -> _Found:
     """Sessions by the subject code in them."""
-    for path in sorted(root.rglob("*.session.db")):
+    for path in sorted(root.rglob("[!.]*.session.db")):
         try:
             with SessionReader(path) as reader:
                 meta = reader.meta
@@ -164,11 +165,27 @@ def _read_labels(path: Path, classes: Sequence[str]) -> dict[tuple[str, str], li
     """Spans by (subject, session).
 
     Columns: subject, class (name or number), start_s and end_s (from the recording's begin) or start_utc and end_utc;
-    session and rating may be left out.
+    session and rating may be left out. Cells are parted by commas, or by semicolons with decimal commas, as
+    spreadsheets write them in half of the world.
     """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError("is no text in UTF-8", where=str(path), todo="Save it as CSV UTF-8") from None
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
+    try:
+        return _spans_of(text, path, classes)
+    except csv.Error as error:
+        raise SourceError(f"is no CSV: {error}", where=str(path), todo="Save it as CSV UTF-8") from None
+
+
+def _spans_of(text: str, path: Path, classes: Sequence[str]) -> dict[tuple[str, str], list[_Span]]:
     spans: dict[tuple[str, str], list[_Span]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
+    first, _, _ = text.partition("\n")
+    semicolons = ";" in first and "," not in first
+    with io.StringIO(text, newline="") as file:
+        rows = csv.DictReader(file, delimiter=";" if semicolons else ",")
         names = [name.strip() for name in rows.fieldnames or ()]
         rows.fieldnames = names
         times = next((pair for pair in (_SECONDS, _UTC) if set(pair) <= set(names)), None)
@@ -181,9 +198,13 @@ def _read_labels(path: Path, classes: Sequence[str]) -> dict[tuple[str, str], li
         for row in rows:
             where = f"{path}, line {rows.line_num}"
             cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+            if semicolons:
+                cells |= {name: cells[name].replace(",", ".") for name in (*times, "rating") if name in cells}
             start, end = (_number(cells[name], name, where) for name in times)
             if not end > start:
-                raise SourceError(f"it ends at {end:g} and begins at {start:g}", where=where)
+                raise SourceError(
+                    f"it ends at {end:g} and begins at {start:g}", where=where, todo="Mend this line, or take it out"
+                )
             rating = _number(cells["rating"], "rating", where) if cells.get("rating") else None
             spans.setdefault((cells["subject"], cells.get("session", "")), []).append(
                 _Span(
@@ -204,7 +225,7 @@ def _number(text: str, name: str, where: str) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise SourceError(f"'{text}' is no {name}", where=where)
+        raise SourceError(f"'{text}' is no {name}", where=where, todo="Write a number such as 60 or 60.5")
     return value
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from models.data.folders import find_folder, one_level_down
+from models.data.folders import csv_files, find_folder, one_level_down
 from models.data.painmonit_read import PMCD_CLASSES, PMED_CLASSES, RATE_HZ, THRESHOLDS, read_pmcd, read_pmed
 from models.data.recorded import (
     Column,
@@ -124,7 +124,7 @@ def _raw_folder(root: Path, name: str) -> Path:
 
 def _pmed_sittings(folder: Path, chosen: Sequence[Column], oddities: list[Oddity]) -> list[SittingFiles]:
     sittings = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in csv_files(folder):
         match = _PMED_FILE.match(path.name)
         if match is None:
             oddities.append(Oddity(level="warning", code="stray", where=str(path), what="its name is no subject's"))

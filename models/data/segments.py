@@ -16,6 +16,7 @@ back to back are used, where the bed takes the last second of overlapping ones. 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -198,6 +199,7 @@ def _baselines(
         return {}, ()
     points: dict[str, list[FloatArray]] = {input_key(item): [] for item in needing}
     seconds = dict.fromkeys(points, 0.0)
+    refused: dict[str, Counter[str]] = {key: Counter() for key in points}
     spans = []
     for trial in _calibration_trials(sitting):
         back_s, one = 0.0, {input_key(item): item for item in needing}
@@ -205,6 +207,9 @@ def _baselines(
             # Each input by itself: a bed takes what is valid of one while another is not.
             found = {key: _trial_window(sitting, trial, [item], back_s) for key, item in one.items()}
             valid = {key: window for key, window in found.items() if not isinstance(window, str)}
+            for key, why in found.items():
+                if isinstance(why, str):
+                    refused[key][why] += 1
             for key, (cut, span, _) in valid.items():
                 points[key].append(cut[one[key].name])
                 seconds[key] += one[key].samples / one[key].rate_hz
@@ -212,9 +217,13 @@ def _baselines(
             back_s += max(item.samples / item.rate_hz for item in needing)
             if back_s >= _length(sitting, trial, needing):
                 break
-    least = min(seconds.values())
-    if least < LEAST_CALIBRATION_S:
-        why = f"{least:.3g} s of valid signal to calibrate on, {LEAST_CALIBRATION_S:g} at least"
+    worst = min(seconds, key=lambda key: seconds[key])
+    if seconds[worst] < LEAST_CALIBRATION_S:
+        modality = next(item.modality for item in needing if input_key(item) == worst)
+        why = f"{seconds[worst]:.3g} s of valid {modality} to calibrate on, {LEAST_CALIBRATION_S:g} at least"
+        if refused[worst]:
+            ((most, _),) = refused[worst].most_common(1)
+            why += f" (refused: {most})"
         rows.drop(sitting, None, why)
         return None, ()
     baselines = {key: dsp.baseline_of(np.concatenate(pieces)) for key, pieces in points.items()}

@@ -153,7 +153,9 @@ def contradictions(data: DataSettings, base: Path) -> list[Problem]:
     elif not data.path:
         problems.append(Problem("data.path", "it is not given", "the folder of the data set, which you must have"))
     elif not _resolved(data.path, base).is_dir():
-        problems.append(Problem("data.path", f"there is no folder {_resolved(data.path, base)}"))
+        place = _resolved(data.path, base)
+        what = f"{place} is a file, no folder" if place.is_file() else f"there is no folder {place}"
+        problems.append(Problem("data.path", what, "relative paths start at the configuration file"))
     if data.labels and not _resolved(data.labels, base).is_file():
         problems.append(Problem("data.labels", f"there is no file {_resolved(data.labels, base)}"))
     for number, modality in enumerate(data.modalities):

@@ -71,7 +71,8 @@ def with_inner(name: str, others: Iterable[str], test: Sequence[str], seed: int)
     if len(order) < 3:
         raise SourceError(
             f"{name}: {len(order)} subjects are left to learn from",
-            todo="Three at least: one to train on, one to stop by, one to calibrate on",
+            todo="Three at least: one to train on, one to stop by, one to calibrate on. More folds leave more to learn "
+            "from",
         )
     count = max(1, round(SHARE * len(order)))
     return Split(
@@ -87,7 +88,10 @@ def with_inner(name: str, others: Iterable[str], test: Sequence[str], seed: int)
 def _enough(subjects: Iterable[str], least: int, what: str) -> list[str]:
     people = sorted(set(subjects))
     if len(people) < least:
-        raise SourceError(f"{len(people)} subjects cannot be divided: {what} needs {least}", todo="Add subjects")
+        raise SourceError(
+            f"{len(people)} subject{'s' * (len(people) != 1)} cannot be divided: {what} needs {least}",
+            todo="Add subjects" if len(people) < 4 else "Take fewer folds (split.folds), or add subjects",
+        )
     return people
 
 

@@ -166,6 +166,26 @@ def _twins(found: Sequence[SittingSummary]) -> list[Oddity]:
     ]
 
 
+def _measured_twice(found: Sequence[SittingSummary]) -> list[Oddity]:
+    """Modalities of which a sitting has several channels: the first is read, which somebody may not have meant."""
+    several: dict[tuple[str, tuple[str, ...]], int] = {}
+    for sitting in found:
+        for modality in dict.fromkeys(c.modality for c in sitting.channels if c.modality):
+            names = tuple(c.name for c in sitting.channels if c.modality == modality)
+            if len(names) > 1:
+                several[modality, names] = several.get((modality, names), 0) + 1
+    return [
+        Oddity(
+            level="warning",
+            code="twice",
+            where=modality,
+            what=f"{', '.join(names)} of {count} sitting{'s' * (count != 1)} are all {modality}: {names[0]} is read",
+            todo=f'Name the one that you mean: data.signals = ["{names[0]}", ...]',
+        )
+        for (modality, names), count in several.items()
+    ]
+
+
 def _people(found: Sequence[SittingSummary], late: Sequence[str]) -> list[Oddity]:
     oddities = []
     if len({sitting.subject for sitting in found}) == 1:
@@ -179,6 +199,7 @@ def _people(found: Sequence[SittingSummary], late: Sequence[str]) -> list[Oddity
         if len(several) > 1:
             what = f"its rate differs between sittings: {', '.join(f'{rate:g}' for rate in sorted(several))} Hz"
             oddities.append(Oddity(level="warning", code="rate", where=name, what=what))
+    oddities += _measured_twice(found)
     names = {sitting.key: frozenset(c.name for c in sitting.channels) for sitting in found}
     common = frozenset.union(*names.values()) if names else frozenset()
     for key, own in names.items():

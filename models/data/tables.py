@@ -107,11 +107,17 @@ def _names(line: bytes, delimiter: str, path: Path) -> tuple[str, ...]:
     return tuple(cell.strip().strip("\"'").strip() for cell in text.split(delimiter))
 
 
+def _shown(text: str) -> str:
+    """Fit to be told, whatever a damaged file holds."""
+    printable = "".join(c if c.isprintable() else "?" for c in text[:40])
+    return printable + ("..." if len(text) > 40 else "")
+
+
 def _index(name: str, names: Sequence[str], path: Path) -> int:
     found = [index for index, other in enumerate(names) if other == name]
     if len(found) != 1:
         what = f"column '{name}' is there {len(found)} times" if found else f"there is no column '{name}'"
-        raise SourceError(what, where=f"{path}, line 1", todo=f"Its columns are {', '.join(names[:16])}")
+        raise SourceError(what, where=f"{path}, line 1", todo=f"Its columns are {', '.join(map(_shown, names[:16]))}")
     return found[0]
 
 
@@ -151,9 +157,8 @@ def _numbers(cells: Sequence[bytes], decimal_comma: bool, path: Path, line: int,
             values[row] = float(cell) if cell.strip() else np.nan
         except ValueError:
             if cell.strip().lower() not in _MISSING:
-                text = cell.decode("utf-8", errors="replace")
                 raise SourceError(
-                    f"'{text}' in column '{name}' is no number",
+                    f"'{_shown(cell.decode('utf-8', errors='replace'))}' in column '{_shown(name)}' is no number",
                     where=f"{path}, line {line + row}",
                     todo="Copy it again",
                 ) from None

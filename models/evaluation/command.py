@@ -64,7 +64,7 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
     """
     from models.evaluation.metrics import summarise
     from models.evaluation.miscalibration import reasons
-    from models.training.folds import write_json
+    from models.training.folds import placed, write_json
 
     told, folds, missing = results_of_run(plan)
     settings = plan.settings
@@ -76,7 +76,8 @@ def evaluate_run(plan: Plan, out: Console, log: Console) -> Summary:
         log.print(f"Figures of a part only: {note}", markup=False, highlight=False)
     write_json(settings.folder / "summary.json", content)
     why = reasons(summary.rows, folds)
-    (settings.folder / "table.md").write_text(markdown(summary, content["notes"], why), encoding="utf-8")
+    text = markdown(summary, content["notes"], why)
+    placed(settings.folder / "table.md", lambda path: path.write_text(text, encoding="utf-8"))
     out.print(_table(summary))
     for note in content["notes"]:
         out.print(note, style="dim", markup=False, highlight=False)

@@ -1,12 +1,10 @@
-"""Steps of a run: its report; and of its bundle, held-out sittings run live, and alarms where nobody is in pain."""
+"""Steps of a run that ask its bundle: held-out sittings run live, and alarms where nobody is in pain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from monitor.errors import SourceError
 
 if TYPE_CHECKING:
     from models.training.run import Plan
@@ -58,23 +56,6 @@ def recordings_step(folder: Path, plan: Plan) -> Path:
     settings = plan.settings
     report = recordings_report(settings.bundle_out, Path(settings.evaluate.recordings), seed=settings.evaluate.seed)
     return _written(folder / "recordings.json", report)
-
-
-def report_step(folder: Path, plan: Plan) -> Path:  # noqa: ARG001
-    """Write the report of a run, as HTML, from what lies in its folder.
-
-    Args:
-        folder: Of the run.
-        plan: Not looked at: everything that the report says lies in the folder.
-
-    Raises:
-        SourceError: If this version has no report, or the folder is not that of a run.
-    """
-    try:
-        from models.evaluation.report import write_report
-    except ImportError:
-        raise SourceError("not in this version") from None
-    return write_report(folder)
 
 
 def _written(path: Path, content: Mapping[str, Any]) -> Path:

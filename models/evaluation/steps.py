@@ -19,7 +19,7 @@ _STEPS: Final = (
     ("controls", "models.evaluation.controls", "controls_step"),
     ("streaming", "models.evaluation.run_steps", "streaming_step"),
     ("recordings", "models.evaluation.run_steps", "recordings_step"),
-    ("report", "models.evaluation.run_steps", "report_step"),
+    ("report", "models.evaluation.report", "report_step"),
 )
 """In order: the report draws what the others found."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -35,7 +36,8 @@ def train(
     """Train and test every fold of a configuration, then write the report, and the bundle if one is asked for.
 
     A run that was ended goes on where it was: what is done is not done again. Exit code 0 when all is done, 3 for a
-    wrong configuration, 5 for data that are missing, damaged or not fit for what is asked, 130 after Ctrl-C.
+    wrong configuration, 5 for data that are missing, damaged or not fit for what is asked, 6 where the export refuses
+    the bundle, 8 where another run writes into the folder, 130 after Ctrl-C.
     """
     from rich.console import Console
 
@@ -79,12 +81,16 @@ def _train(
 ) -> tuple[Plan, bool]:
     """Prepare and train; whether every job of the plan is done."""
     from models.training.folds import found
-    from models.training.run import prepare, to_do, train_jobs, write_plan
+    from models.training.run import prepare, require_device, to_do, train_jobs, write_plan
     from models.training.workers import Workers
 
+    if not any((settings.folder / "folds").glob("*.json")):  # else it may all be done, on a machine that has one
+        require_device(settings, config)
     with Workers(settings.train.workers, board.news) as workers:
         plan = prepare(settings, config, workers, despite_oddities=despite, watcher=board)
         left, done = to_do(plan, only=only, fresh=fresh and not check)
+        if left:
+            require_device(settings, config)
         if check:
             return plan, False
         write_plan(plan)
@@ -107,14 +113,36 @@ def _in_short(result: Mapping[str, Any]) -> str:
 def _planned(plan: Plan) -> str:
     subjects = {part: len(of) for part, of in plan.splits[0].parts.items()}
     sizes = ", ".join(f"{count} {part}" for part, count in subjects.items())
-    return f"{len(plan.splits)} splits (the first: {sizes}), {len(plan.jobs)} jobs. Nothing speaks against training."
+    splits, jobs = (f"{n} {what}{'s' * (n != 1)}" for n, what in ((len(plan.splits), "split"), (len(plan.jobs), "job")))
+    return f"{splits} (the first: {sizes}), {jobs}. Nothing speaks against training."
+
+
+class _Log(logging.FileHandler):
+    """Keeps silent where the disk is full: whoever cannot write a result says so, once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name
+        """See `logging.Handler`."""
+
+    def close(self) -> None:
+        """See `logging.Handler`."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class _logged:  # noqa: N801 - used as a function
     """Writes what is logged into train.log of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        from monitor.errors import SourceError
+
+        try:
+            self._handler = _Log(folder / "train.log", encoding="utf-8")
+        except OSError as error:
+            raise SourceError(
+                f"cannot be written: {error.strerror or error}",
+                where=str(folder / "train.log"),
+                todo="Mend output.folder",
+            ) from None
         form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
         form.converter = time.gmtime
         self._handler.setFormatter(form)

@@ -201,8 +201,7 @@ def run_job(job: Job) -> dict[str, Any]:
                 responder=responder,
             )
         )
-    job.predictions.parent.mkdir(parents=True, exist_ok=True)
-    _placed(job.predictions, lambda path: write_predictions(path, told))
+    placed(job.predictions, lambda path: write_predictions(path, told))
     content = {
         "format": FORMAT,
         "job": job.name,
@@ -260,8 +259,7 @@ def _described(
         from models.checkpoint import save_checkpoint
 
         model = method.model
-        job.weights(name).parent.mkdir(parents=True, exist_ok=True)
-        _placed(job.weights(name), lambda path: save_checkpoint(model, path))
+        placed(job.weights(name), lambda path: save_checkpoint(model, path))
         path = str(job.weights(name).relative_to(job.folder))
         if job.may_become_bundle:
             abstain = _limits(job, name, method, parts, calibration["temperature"])
@@ -295,7 +293,7 @@ def _limits(job: Job, name: str, method: Fitted, parts: Parts, temperature: floa
     calibration = method.tell(parts.calibration.labelled())
     limits = fit_abstention(method.tell(windows), windows.labels, calibration, temperature=temperature)
     if limits.distance_above is not None:
-        _placed(job.features(name), limits.write)
+        placed(job.features(name), limits.write)
     return limits.as_spec()
 
 
@@ -325,10 +323,13 @@ def _versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file of JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file of JSON whole or not at all.
+
+    Raises:
+        SourceError: If it cannot be written.
+    """
     text = json.dumps(_finite(content), indent=1, allow_nan=False, default=str) + "\n"
-    _placed(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+    placed(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
 
 
 def _finite(value: Any) -> Any:
@@ -340,11 +341,27 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _placed(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the place, then move it there; under its own name, which compressed files hold."""
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
+def placed(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the place, then move it there; under its own name, which compressed files hold.
+
+    Args:
+        path: The place; its folder is made.
+        write: Writes the path that it is given.
+
+    Raises:
+        SourceError: If it cannot be written: a full disk, a folder that may not be written.
+    """
     try:
-        write(fresh / path.name)
-        (fresh / path.name).replace(path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=UNFINISHED))
+        try:
+            write(fresh / path.name)
+            (fresh / path.name).replace(path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise SourceError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            todo="Make room, or mend output.folder, and run it again: what is done is kept",
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,6 +132,26 @@ def make_recipe(name: str, *, on_epoch: OnEpoch | None = None) -> Recipe:
     make: Callable[..., Recipe] = getattr(importlib.import_module(entry.module), entry.make)
     more = {} if entry.baseline else {"on_epoch": on_epoch}
     return make(name=name, **more, **entry.arguments)
+
+
+def methods_of(name: str, signals: Sequence[str]) -> tuple[str, ...]:
+    """Methods that a recipe gives, by name.
+
+    Args:
+        name: One of `RECIPES`.
+        signals: Names of the inputs that it reads.
+    """
+    if name not in ("crossmod", "fcn", "alstm", "fat"):
+        return (name,)
+    parts = ("fcn", "alstm", "fat") if name == "crossmod" else (name,)
+    whole = ("crossmod",) if name == "crossmod" and len(signals) == 2 else ()
+    return (*(f"{part}-{signal}" for signal in signals for part in parts), *whole)
+
+
+def one_of(name: str, known: Sequence[str]) -> str:
+    """What to write instead of a name that is none: the one that looks most like it, then all."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"one of {', '.join(known)}"
 
 
 def forms_of(recipes: Sequence[str]) -> dict[str, Form]:

@@ -23,7 +23,7 @@ from models.training.recipes import RECIPES, Form, forms_of
 from models.training.settings import SINGLE, Labels, RunSettings, labels_of
 from models.training.windows import Cutting, cut_windows, digest_of, inputs_of, open_windows
 from models.training.workers import Failure, Workers
-from monitor.errors import BusyError, SourceError
+from monitor.errors import BusyError, ConfigError, Problem, SourceError
 
 _PARTS: Final = ("train", "validation", "calibration", "test")
 
@@ -97,7 +97,7 @@ def prepare(
         require_bundle(protocol)
     labels = labels_of(settings.task, data, config)
     # Before anything is read, on everybody who is listed.
-    _splits(settings, data, data.subjects)
+    _divisible(settings, data)
     oddities = _looked_at(data, despite_oddities, watcher)
     recipes = [*settings.train.recipes, *_baselines(settings)]
     forms = forms_of(recipes)
@@ -153,9 +153,9 @@ def _looked_at(data: DataSet, despite: bool, watcher: Watcher) -> tuple[Oddity, 
         lines = "".join(f"\n  {oddity.where}: {oddity.what}" for oddity in errors[:8])
         more = f"\n  and {len(errors) - 8} more" if len(errors) > 8 else ""
         raise SourceError(
-            f"not fit for training, {len(errors)} error{'s' if len(errors) > 1 else ''}:{lines}{more}\n ",
+            f"not fit for training, {len(errors)} error{'s' if len(errors) > 1 else ''}:{lines}{more}",
             where=str(data.root),
-            todo="`python -m models data` shows all; mend them, leave subjects out (data.leave_out), or give "
+            todo="\n`python -m models data` shows all; mend them, leave subjects out (data.leave_out), or give "
             "--despite-oddities",
         )
     warnings: dict[str, list[Oddity]] = {}
@@ -163,9 +163,21 @@ def _looked_at(data: DataSet, despite: bool, watcher: Watcher) -> tuple[Oddity, 
         if oddity.level != "note":
             warnings.setdefault(oddity.code, []).append(oddity)
     for code, of in warnings.items():
-        where = ", ".join(o.where for o in of[:3]) + (f" and {len(of) - 3} more" if len(of) > 3 else "")
+        places = list(dict.fromkeys(o.where for o in of))
+        where = "; ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         watcher.say(f"{of[0].level}, {code}: {where}: {of[0].what}")
     return result.oddities
+
+
+def _divisible(settings: RunSettings, data: DataSet) -> None:
+    """Refuse people who cannot be divided as asked, with what is missing of them."""
+    try:
+        _splits(settings, data, data.subjects)
+    except SourceError as error:
+        lost = [f"{oddity.where}: {oddity.what}" for oddity in data.oddities if oddity.level == "error"]
+        more = f", and {len(lost) - 3} more" if len(lost) > 3 else ""
+        what = error.what + (f" ({'; '.join(lost[:3])}{more})" if lost else "")
+        raise SourceError(what, where=error.where or str(data.root), todo=error.todo) from None
 
 
 def _baselines(settings: RunSettings) -> list[str]:
@@ -313,6 +325,23 @@ def _locked(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def require_device(settings: RunSettings, config: Path) -> None:
+    """Refuse a GPU that this machine does not have.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if settings.train.device != "cuda":
+        return
+    from models.training.loop import device_of
+
+    try:
+        device_of(settings.train.device)
+    except ConfigError as error:
+        problems = [Problem(f"train.{p.key}", p.what, p.todo) for p in error.problems]
+        raise ConfigError(where=str(config), problems=problems) from None
 
 
 def to_do(plan: Plan, *, only: str = "", fresh: bool = False) -> tuple[list[Job], int]:

@@ -31,6 +31,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from models.training.loop import FitSettings
+from models.training.recipes import one_of
 from monitor.errors import ConfigError, Problem
 
 SIGNAL_STRENGTHS: Final = ("jitter", "scaling", "time_warp", "masking", "device_rate")
@@ -241,9 +242,7 @@ def plan_of(recipe: str, schedule: str, options: Mapping[str, object], *, ordina
         else:
             problems.append(Problem("setting", f"{options['setting']!r} is none", "200, 300 or 600"))
     problems += [
-        Problem(name, "there is no such option", f"one of {', '.join(OPTIONS)}")
-        for name in options
-        if name not in OPTIONS
+        Problem(name, "there is no such option", one_of(name, OPTIONS)) for name in options if name not in OPTIONS
     ]
     stages = {}
     for stage, settings in plan.stages.items():
@@ -323,7 +322,7 @@ def _strengths(recipe: str, plan: Plan, options: Mapping[str, object], problems:
     strengths = dict(plan.augmentation)
     for name, value in given.items():
         if name not in STRENGTHS:
-            problems.append(Problem(f"augment.{name}", "there is none", f"one of {', '.join(STRENGTHS)}"))
+            problems.append(Problem(f"augment.{name}", "there is none", one_of(name, tuple(STRENGTHS))))
         elif isinstance(value, bool):
             strengths[name] = usual.get(name, 0.0) if value else 0.0
         elif isinstance(value, int | float) and 0.0 <= value <= 1.0:

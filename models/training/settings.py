@@ -15,7 +15,7 @@ from models.data.draws import EVENT_WINDOWS
 from models.data.recorded import DataSet
 from models.data.settings import DataSettings, load_data_settings
 from models.data.traced import BUNDLE_PROTOCOLS
-from models.training.recipes import RECIPES
+from models.training.recipes import RECIPES, methods_of, one_of
 from monitor.bundle import default_input
 from monitor.config import read_toml
 from monitor.errors import ConfigError, Problem
@@ -125,7 +125,7 @@ class BundleSettings(_Table):
     """Make a bundle of the one model of an undivided split. `[bundle]`."""
 
     name: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{0,63})?$")] = ""
-    """Of the bundle; empty: none is made."""
+    """Lower-case letters, digits, dots and dashes, 64 at most; empty: none is made."""
     method: str = ""
     """Which; empty: that of the first recipe's name, or its only one."""
     out: str = ""
@@ -289,16 +289,16 @@ def _train(run: RunSettings) -> list[Problem]:
     for number, name in named:
         key = f"train.recipes[{number}]"
         if name not in RECIPES or RECIPES[name].baseline:
-            known = ", ".join(sorted(name for name, entry in RECIPES.items() if not entry.baseline))
-            problems.append(Problem(key, f"there is no recipe '{name}'", f"one of {known}"))
+            known = sorted(name for name, entry in RECIPES.items() if not entry.baseline)
+            problems.append(Problem(key, f"there is no recipe '{name}'", one_of(name, known)))
         elif run.task.inputs and (why := RECIPES[name].refuses(run.task.inputs)):
             problems.append(Problem(key, why))
     if isinstance(run.evaluate.baselines, tuple):
         for number, name in enumerate(run.evaluate.baselines):
             key = f"evaluate.baselines[{number}]"
             if name not in RECIPES or not RECIPES[name].baseline:
-                known = ", ".join(sorted(name for name, entry in RECIPES.items() if entry.baseline))
-                problems.append(Problem(key, f"there is no baseline '{name}'", f"one of {known}"))
+                known = sorted(name for name, entry in RECIPES.items() if entry.baseline)
+                problems.append(Problem(key, f"there is no baseline '{name}'", one_of(name, known)))
             elif run.task.inputs and (why := RECIPES[name].refuses(run.task.inputs)):
                 problems.append(Problem(key, why))
     problems += [
@@ -309,7 +309,7 @@ def _train(run: RunSettings) -> list[Problem]:
     for name in train.more_seeds:
         key, seeds = f"train.more_seeds.{name}", train.seeds_of(name)
         if name not in train.recipes:
-            problems.append(Problem(key, f"'{name}' is not trained here", f"one of {', '.join(train.recipes)}"))
+            problems.append(Problem(key, f"'{name}' is not trained here", one_of(name, train.recipes)))
         elif len(set(seeds)) != len(seeds):
             problems.append(Problem(key, "a seed is listed twice", "those of train.seeds are taken anyway"))
     if both := sorted(train.options.keys() & {"augment", "tune", "epochs", "device"}):
@@ -346,7 +346,23 @@ def _bundle(run: RunSettings) -> list[Problem]:
         problems.append(Problem("bundle.name", what, f"split.kind: {', '.join(SINGLE)}"))
     if run.output.weights == "none":
         problems.append(Problem("output.weights", "a bundle needs them", '"auto"'))
-    return problems
+    return problems + _method(run)
+
+
+def _method(run: RunSettings) -> list[Problem]:
+    """What is wrong with the method that is to become a bundle; said now, since training takes hours."""
+    try:
+        signals = [default_input(modality).name for modality in run.task.inputs]
+    except ValueError:  # said where the inputs are looked at
+        return []
+    known = [r for r in run.train.recipes if r in RECIPES and not RECIPES[r].refuses(run.task.inputs)]
+    methods = list(dict.fromkeys(method for recipe in known for method in methods_of(recipe, signals)))
+    wanted = run.bundle.method
+    if wanted and methods and wanted not in methods:
+        return [Problem("bundle.method", f"'{wanted}' is not trained here", one_of(wanted, methods))]
+    if not wanted and len(methods) > 1 and not set(run.train.recipes) & set(methods):
+        return [Problem("bundle.method", "it is not given", one_of("", methods))]
+    return []
 
 
 def labels_of(task: TaskSettings, data: DataSet, where: Path) -> Labels:

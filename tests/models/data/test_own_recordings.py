@@ -50,6 +50,28 @@ def test_e4_folders_are_subjects_and_a_press_of_the_button_is_no_label(tmp_path:
     assert sitting.facts["utc_start"] == UTC
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "subject,start_s,end_s,class,rating\nanna,10.5,20,severe,8\nanna,22,30,none,0.5\n",
+        "\ufeffsubject;start_s;end_s;class;rating\r\nanna;10,5;20;severe;8\r\nanna;22;30;none;0,5\r\n",
+    ],
+    ids=["commas", "a spreadsheet with decimal commas"],
+)
+def test_spans_are_the_same_however_a_spreadsheet_writes_them(tmp_path: Path, written: str) -> None:
+    e4_folder(tmp_path / "e4" / "anna")
+    (tmp_path / "e4" / "labels.csv").write_bytes(written.encode())
+    trials = next(iter(opened(tmp_path / "e4", "e4"))).trials
+    assert [(t.start_s, t.seconds, t.label, t.rating) for t in trials] == [(10.5, 9.5, 3, 8.0), (22.0, 8.0, 0, 0.5)]
+
+
+def test_a_labels_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+    e4_folder(tmp_path / "e4" / "anna")
+    (tmp_path / "e4" / "labels.csv").write_bytes("subject,start_s,end_s,class\n\xe4nna,1,2,none\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"labels\.csv: is no text in UTF-8"):
+        opened(tmp_path / "e4", "e4")
+
+
 @pytest.mark.parametrize("utc", [False, True])
 def test_spans_of_a_labels_file(tmp_path: Path, utc: bool) -> None:
     root = tmp_path / "e4"

@@ -37,6 +37,13 @@ def test_without_the_word_on_commas_a_comma_is_no_decimal_sign(tmp_path: Path) -
         read_table(written(tmp_path, "a;b\n1,5;2\n"), delimiter=";")
 
 
+def test_damage_is_told_in_letters_that_a_terminal_can_show(tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        read_table(written(tmp_path, f"a\x1b[2J;b\n1;\x00\x07{'x' * 500}\n"), delimiter=";")
+    assert str(caught.value).isprintable()
+    assert len(caught.value.what) < 120
+
+
 def test_blocks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"{i};{i / 7:.5f}" for i in range(100)]
     path = written(tmp_path, "a;b\n" + "\n".join(rows) + "\n")

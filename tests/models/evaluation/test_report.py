@@ -31,9 +31,11 @@ from models.evaluation.report.attention import (
 )
 from models.evaluation.report.drawing import inline
 from models.evaluation.report.plots import histories
+from models.evaluation.steps import steps_of
 from models.evaluation.summary import Comparison, Figure
 from models.registry import create_model
 from models.training.folds import Job, run_job, write_json
+from models.training.settings import RunSettings
 from models.training.windows import _write
 from monitor.bundle import default_input
 from monitor.errors import SourceError
@@ -435,3 +437,9 @@ def test_a_trained_run_gives_examples_and_says_what_was_left_out(tmp_path: Path)
         ("short", 3, "p0: too short")
     ]
     assert "p0: too short" in Page(methods.limits(findings)).text
+    # The step of the commands is given the run, so that their page has both.
+    step = dict(steps_of(RunSettings()))["report"]
+    assert callable(step)
+    page = Page(step(folder, plan).read_text(encoding="utf-8"))  # type: ignore[arg-type]
+    assert "p0: too short" in page.text
+    assert "Model attention (not a cause)" in page.text

@@ -171,8 +171,8 @@ def test_a_folder_becomes_a_list_of_jobs(kind: str, tmp_path: Path, monkeypatch:
     )
     result = CliRunner().invoke(app, ["train", str(config), "--check"])
     assert result.exit_code == 0, result.output
-    splits, jobs = (4, 8) if case.split == "loso" else (1, 2)
-    assert f"{splits} splits" in result.output
+    splits, jobs = ("4 splits", 8) if case.split == "loso" else ("1 split", 2)
+    assert f"{splits} (the first: " in result.output
     assert f"{jobs} jobs. Nothing speaks against training." in result.output
     assert case.warns in result.output
     windows = list((tmp_path / "cache" / "windows").glob("*/eda.npy"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from models.__main__ import app
+from models.training.folds import placed, write_json
 from models.training.run import Plan, Watcher, claimed, prepare, to_do
 from models.training.settings import load_run_settings
 from monitor.errors import BusyError, MonitorError, SourceError
@@ -100,7 +104,48 @@ def test_the_wrong_part_is_refused(people: Path, tmp_path: Path) -> None:
 
 def test_one_subject_is_refused(tmp_path: Path) -> None:
     alone = write_people(tmp_path / "alone", ["1"])
-    assert "1 subjects cannot be divided" in refusal(run_config(tmp_path, alone, "out"))
+    assert "1 subject cannot be divided" in refusal(run_config(tmp_path, alone, "out"))
+
+
+def test_who_is_missing_is_named_where_the_rest_cannot_be_divided(people: Path, tmp_path: Path) -> None:
+    lacking = tmp_path / "lacking"
+    shutil.copytree(people, lacking)
+    (lacking / "train" / "Bvp").mkdir()
+    for subject in ("1", "2", "3"):
+        shutil.copy(lacking / "train" / "Eda" / f"{subject}.csv", lacking / "train" / "Bvp")
+    data = f'kind = "ai4pain-2026"\npath = "{lacking}"\nmodalities = ["EDA", "BVP"]\ncache = "cache"'
+    said = refusal(run_config(tmp_path, lacking, "out", data=data))
+    assert "3 subjects cannot be divided" in said
+    assert "train/4: its Bvp are missing" in said
+
+
+def test_files_that_a_mac_leaves_beside_others_are_nobody(people: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(people, copied)
+    (copied / "train" / "Eda" / "._1.csv").write_bytes(bytes(range(256)))
+    plan = prepared(run_config(tmp_path, copied, "out"))
+    assert plan.data.subjects == prepared(run_config(tmp_path, people, "other")).data.subjects
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(people: Path, tmp_path: Path) -> None:
+    train = 'recipes = ["fcn"]\ndevice = "cuda"'
+    result = CliRunner().invoke(app, ["train", str(run_config(tmp_path, people, "out", train=train)), "--check"])
+    assert result.exit_code == 3
+    assert "train.device: cuda cannot be had" in result.output
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_result_that_cannot_be_written_says_so_and_leaves_what_was_there(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_json(tmp_path / "folds" / "a.json", {"a": 1})
+    with pytest.raises(SourceError, match=r"No space left on device.*what is done is kept"):
+        placed(tmp_path / "folds" / "a.json", full)
+    assert (tmp_path / "folds" / "a.json").read_text() == '{\n "a": 1\n}\n'
+    assert [path.name for path in (tmp_path / "folds").iterdir()] == ["a.json"]
 
 
 def test_too_many_folds_are_refused(people: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from models.training.__main__ import app
 from models.training.emotion import EMOTION_BUNDLES
+from models.training.recipes import methods_of
 from models.training.settings import load_run_settings
 from models.training.untrained import UNTRAINED_BUNDLES
 from monitor.bundle_folder import SHIPPED_DIR, shipped_bundles
@@ -32,6 +33,39 @@ def test_paths_are_absolute_and_start_at_the_file(tmp_path: Path) -> None:
     assert settings.folder == tmp_path / "out"
     assert settings.bundle_out == tmp_path / "b"
     assert list(settings.task.classes) == ["none", "hand"]
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [('method = "fcn"', "did you mean 'fcn-eda'"), ("", "one of fcn-eda, fcn-ecg")]
+)
+def test_a_bundle_of_a_method_that_is_not_trained_is_refused_before_the_hours_of_training(
+    tmp_path: Path, method: str, said: str
+) -> None:
+    (tmp_path / "people").mkdir()
+    task = 'protocol = "live-segment"\ninputs = ["EDA", "ECG"]'
+    data = 'kind = "biovid-a"\npath = "people"'
+    split, bundle = 'kind = "hold-out"', f'name = "x"\n{method}'
+    config = run_config(tmp_path, tmp_path / "people", "out", data=data, task=task, split=split, bundle=bundle)
+    with pytest.raises(ConfigError) as caught:
+        load_run_settings(config)
+    assert [problem.key for problem in caught.value.problems] == ["bundle.method"]
+    assert said in str(caught.value)
+
+
+def test_methods_that_are_known_beforehand_are_those_that_the_recipes_give() -> None:
+    assert methods_of("mscn", ["eda"]) == ("mscn",)
+    assert methods_of("alstm", ["eda", "ecg"]) == ("alstm-eda", "alstm-ecg")
+    assert methods_of("crossmod", ["eda"]) == ("fcn-eda", "alstm-eda", "fat-eda")
+    assert methods_of("crossmod", ["eda", "ecg"])[-1] == "crossmod"
+
+
+def test_the_nearest_name_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "people").mkdir()
+    train = 'recipes = ["fnc"]\noptions = {batchh = 8}'
+    config = run_config(tmp_path, tmp_path / "people", "out", train=train, evaluate='baselines = ["hart-rate"]')
+    with pytest.raises(ConfigError, match="did you mean 'fcn'") as caught:
+        load_run_settings(config)
+    assert "did you mean 'heart-rate'" in str(caught.value)
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
