@@ -45,6 +45,7 @@ class Absence:
         self._explain = explain
         self._settings = settings
         self._data_since: float | None = None
+        self._began: float | None = None
         self._decided_at: float | None = None
         self._hop_s = 0.0
         self._running_s = 0.0  # stream time since the first window
@@ -77,9 +78,9 @@ class Absence:
         return [*self._follow_data(last_sample, moment, quiet), *self._follow_windows(dt, moment)]
 
     def _follow_data(self, last_sample: float | None, moment: Moment, quiet: bool | None) -> list[AlarmEvent]:
-        if last_sample is None:
-            return []
         now, moment = moment.t, dataclasses.replace(moment, causes=(Reason.NO_DATA.value,), scored=False)
+        if last_sample is None:
+            return self._follow_start(now, moment)
         silent_s, limit_s = now - last_sample, self._settings.no_data_after_s
         if limit_s is not None or quiet is None:
             quiet = silent_s >= (UNKNOWN_S if limit_s is None else limit_s)
@@ -94,6 +95,15 @@ class Absence:
         if now - self._data_since < TECHNICAL_CLEAR_S:
             return []
         return self._no_data.clear(moment, "Data are coming again")
+
+    def _follow_start(self, now: float, moment: Moment) -> list[AlarmEvent]:
+        """Notice that nothing has come since the start, where the settings expect a patient there."""
+        self._began = now if self._began is None else self._began
+        limit_s, waited_s = self._settings.first_data_within_s, now - self._began
+        if limit_s is None or waited_s < limit_s:
+            return []
+        text = f"No data since the start {waited_s:.0f} s ago: check sensors and connection"
+        return self._no_data.raise_(self._began, moment, text)
 
     def _follow_windows(self, dt: float, moment: Moment) -> list[AlarmEvent]:
         """Notice that no window is decided though data come."""

@@ -218,6 +218,15 @@ def test_no_technical_alarm_before_the_first_sample() -> None:
     assert [event for now in range(1000) for event in alarm.on_tick(float(now), None, None)] == []
 
 
+def test_a_first_sample_that_does_not_come_is_told_where_a_patient_is_expected() -> None:
+    alarm = manager(first_data_within_s=30.0)
+    events = [event for now in range(100, 200) for event in alarm.on_tick(float(now), None, None)]
+    assert [(e.condition, str(e.presence), e.t, e.onset) for e in events] == [("no_data", "on", 130.0, 100.0)]
+    assert "since the start 30 s ago" in events[0].text
+    events = [event for now in range(200, 230) for event in alarm.on_tick(float(now), float(now), 200.0)]
+    assert [(event.condition, str(event.presence)) for event in events] == [("no_data", "off")]
+
+
 def test_silence_has_one_alarm() -> None:
     alarm = manager()
     events = play(alarm, [80.0] * 20)
