@@ -18,8 +18,9 @@ a count of windows, so neither the hop nor the speed of a replay shifts an alarm
 * A pause of sounds ends with its time or by a higher priority than it was asked for (A9); a suspension for a procedure
   holds back pain alarms only (A14). Neither changes presence.
 * Start (A12): before the first sample there is no technical alarm unless `first_data_within_s` asks for one, before its
-  first usable window none about a sensor, and before the first score none for `STARTUP_GRACE_S`, nor for windows that merely start, warm up or calibrate; their
-  reasons are on the screen. A calibration that is under way never counts as a fault, since its countdown is shown too.
+  first usable window none about a sensor, and before the first score none for `STARTUP_GRACE_S`, nor for windows that
+  merely start, warm up or calibrate; their reasons are on the screen. A calibration that is under way never counts as a
+  fault, since its countdown is shown too.
 * One cause, one alarm: while no data come at all, no sensor is off by itself; what a present technical alarm explains
   does not raise `unscorable`.
 

@@ -32,8 +32,8 @@ class AlarmSettings(Table):
     no_data_after_s: Annotated[float, Field(ge=1, le=120)] | None = None
     """Seconds without any sample before the technical alarm `no_data`; left out, 2 s and the usual packet interval."""
     first_data_within_s: Annotated[float, Field(ge=10, le=3600)] | None = None
-    """Seconds from the start of a session within which a first sample must come, else `no_data` is there; left out, a bed
-    that has not had a signal yet does not alarm (A12). For a daemon that starts by itself beside a patient."""
+    """Seconds from the start within which a first sample must come, else `no_data` is there; left out, a bed that has
+    had no signal yet does not alarm (A12). For a daemon that starts by itself beside a patient."""
     unscorable_after_s: Annotated[float, Field(ge=1, le=600)] = 30.0
     """Stream time without a score before the technical alarm `unscorable`."""
     fault_after_s: Annotated[float, Field(ge=0, le=60)] = 2.0
