@@ -123,7 +123,8 @@ class ControlServer:
                 Path(address.removeprefix("ipc://")).chmod(0o600)
             except (zmq.ZMQError, OSError) as error:
                 self._close()
-                raise EngineError(f"the control socket cannot be opened ({error})", where=address) from error
+                todo = "Check engine.state_dir: the path of a socket may have about 100 characters"
+                raise EngineError(f"the control socket cannot be opened ({error})", where=address, todo=todo) from error
         if self._remote is not None:
             try:
                 self._remote.open()

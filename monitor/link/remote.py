@@ -89,7 +89,12 @@ class RemoteDoor:
             socket.bind(address)
         except zmq.ZMQError as error:
             socket.close(0)
-            raise EngineError(f"the {name} socket cannot be opened ({error})", where=address) from error
+            todo = (
+                "End the program that has this port, or set another link.listen (it takes the next two ports as well)"
+            )
+            raise EngineError(
+                f"the {name} socket cannot be opened ({error.strerror})", where=address, todo=todo
+            ) from error
         return socket
 
     def clients(self) -> Mapping[bytes, Authorised]:

@@ -242,7 +242,7 @@ class OutputThread:
         self._said, self._said_at = why, now
         ours = not isinstance(error, (OSError, MonitorError))  # a defect of ours keeps its traceback
         _LOGGER.error(
-            "output %s failed (%d times so far): %s It is tried again in %g s, and for as long as it takes",
+            "output %s failed (failure %d): %s It is tried again in %g s, and for as long as it takes",
             *(self.name, self.failures, f"{error}".rstrip(".") + ".", pause),
             exc_info=ours,
         )

@@ -71,7 +71,7 @@ def export(
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial.mkdir(mode=0o700, parents=True)  # what was measured of a person is no other user's to read
         names = (_FhirExport if kind == "fhir" else _CsvExport)(reader, partial).write(progress)
         partial.rename(out)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import stat
 from datetime import datetime
 from pathlib import Path
 
@@ -107,6 +108,10 @@ def test_the_readme_says_units_origin_and_limits(folder: Path) -> None:
         assert words in text
     for path in folder.iterdir():
         assert path.name in text or path.name == "README.txt"
+
+
+def test_nobody_else_may_look_into_an_export(folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_nothing_is_overwritten_and_unknown_formats_are_refused(session: Path, folder: Path, tmp_path: Path) -> None:
