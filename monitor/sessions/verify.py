@@ -210,7 +210,7 @@ def _same_bundle(path: Path, stored: StoredBundle, given: Sequence[Bundle] | Non
             raise SessionError(f"its bundle {name} cannot be used: {error}", where=str(path), todo=todo) from error
     if found is None:
         raise SessionError(f"its bundle {name} {version} is missing", where=str(path), todo=todo)
-    if found.spec != stored.spec:
+    if _without_card(found.spec) != _without_card(stored.spec):
         hashes = found.spec.sha256, stored.spec.sha256
         files = sorted(key for key in {*hashes[0], *hashes[1]} if hashes[0].get(key) != hashes[1].get(key))
         raise SessionError(
@@ -220,6 +220,12 @@ def _same_bundle(path: Path, stored: StoredBundle, given: Sequence[Bundle] | Non
             todo=todo,
         )
     return found
+
+
+def _without_card(spec: BundleSpec) -> BundleSpec:
+    """What scores depend on: words in the card may be put better without a new model."""
+    hashes = {file: value for file, value in spec.sha256.items() if file != spec.card}
+    return spec.model_copy(update={"sha256": hashes})
 
 
 def _changed_versions(stored: Mapping[str, str]) -> tuple[str, ...]:

@@ -208,6 +208,10 @@ def test_a_missing_or_changed_bundle_is_refused_by_name(recorded: Path, bundle: 
     )
     with pytest.raises(SessionError, match=r"not the one it was recorded with.*changed: model\.onnx"):
         verify(recorded, runner_factory=OnnxRunner, bundles=[retrained])
+    reworded = Bundle(
+        bundle.path, bundle.spec.model_copy(update={"sha256": {**bundle.spec.sha256, bundle.spec.card: "0" * 64}})
+    )
+    assert verify(recorded, runner_factory=OnnxRunner, bundles=[reworded]).equal, "its card makes no scores"
 
 
 def test_other_versions_are_said_and_no_difference(recorded: Path, tmp_path: Path) -> None:
