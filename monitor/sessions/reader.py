@@ -393,11 +393,16 @@ def _opened(info: StreamInfo, values: dict[str, Any]) -> StreamOpened:
 def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise SessionError("there is no such session", where=str(path), todo="Check the path")
-    with path.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\x00":
-            raise SessionError(
-                "this is not a session", where=str(path), todo="Name a *.session.db file that pain-monitor wrote"
-            )
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        what = f"the session cannot be read ({error.strerror})"
+        raise SessionError(what, where=str(path), todo="It is its recorder's alone: ask as that user") from error
+    if head != b"SQLite format 3\x00":
+        raise SessionError(
+            "this is not a session", where=str(path), todo="Name a *.session.db file that pain-monitor wrote"
+        )
     for options in ("mode=ro", "mode=ro&immutable=1"):
         # `immutable` is for a folder where SQLite may not make the index of the write-ahead log; sound only where
         # there is no such log whose content it would leave out.
@@ -415,6 +420,5 @@ def _open(path: Path) -> sqlite3.Connection:
                 raise error
         else:
             return connection
-    raise SessionError(
-        "the session cannot be opened", where=str(path), todo="Check its permissions and those of its folder"
-    )
+    todo = "Check its permissions and those of its folder; where they are right, its beginning is damaged"
+    raise SessionError("the session cannot be opened", where=str(path), todo=todo)
