@@ -31,7 +31,15 @@ REGIONS: Final = 246
 UNTRAINED: Final = "UNTRAINED BACKBONE: shows the pipeline, not pain"
 EMOTION: Final = "CLASSIFIES EMOTION, NOT PAIN: no index, no alarm"
 
+NOT_ELIGIBLE: Final = "NOT ELIGIBLE FOR ALARMS: no index, no alarm"
+
 _STEPS: Final = 75
+_SE_SPREAD: Final = (0.14, 0.03, 0.0)
+"""How far gates are from 0.5; the last block is off. Like those of the shipped bundle at rest."""
+_FEW: Final = {1: 2.6, 2: 1.0}
+"""Height of the gates by expert: few are open, as in the shipped bundle."""
+_SPREAD_US: Final = 0.18
+"""Spread of a baseline, in which limits of a waveform's picture are given."""
 _PICTURE_RATE_HZ: Final = 100.0
 _PICTURE_S: Final = 10.0
 
@@ -54,10 +62,10 @@ def fusion_attention(k: int, patient: SyntheticPatient | None = None) -> Attenti
     inputs = tuple(
         AttentionInput(modality=name.upper(), samples=2816, rate_hz=512.0, delay_s=0.1, name=name) for name in names
     )
-    maps = [posed_map("modality", "modality", "modality", np.array([0.55, 0.29, 0.16]), "+".join(names))]
-    for number, name in enumerate(names):
+    maps = [posed_map("modality", "modality", "modality", np.array([0.23, 0.33, 0.44]), "+".join(names))]
+    for number, (name, size) in enumerate(zip(names, _SE_SPREAD, strict=True)):
         wiggle = np.sin(1.7 * np.arange(30) + number) * np.cos(0.37 * np.arange(30))
-        maps.append(posed_map(f"channel.se.{name}", "channel", "channel", 0.5 + 0.4 * wiggle, name))
+        maps.append(posed_map(f"channel.se.{name}", "channel", "channel", 0.5 + size * wiggle, name))
         maps += [posed_map(f"self.{layer}.{name}", "self", "token", _causal(layer + number), name) for layer in (0, 1)]
     return posed_frame(k, inputs, maps)
 
@@ -65,8 +73,8 @@ def fusion_attention(k: int, patient: SyntheticPatient | None = None) -> Attenti
 def gated_attention(k: int, patient: SyntheticPatient | None = None) -> AttentionFrame:
     """Tiny-BioMoE on two pictures of one signal: of each the gates of both experts."""
     specs = (
-        ScalogramRender(kind="scalogram", detrend="ends", greatest_scale=200.0),
-        WaveformRender(kind="waveform", line_px=2.5),
+        ScalogramRender(kind="scalogram", detrend="ends", least_scale=32.0, greatest_scale=512.0),
+        WaveformRender(kind="waveform", low=-4.0, high=10.0),
     )
     images = tuple(posed_image(f"eda_{spec.kind}", "EDA", spec, k, patient) for spec in specs)
     channel = np.arange(96)
@@ -74,7 +82,7 @@ def gated_attention(k: int, patient: SyntheticPatient | None = None) -> Attentio
     for expert in (1, 2):
         for number, image in enumerate(images):
             wiggle = np.sin(1.3 * channel + expert) * np.cos(0.21 * channel * expert + number)
-            values = np.clip(0.55 + 0.6 * wiggle, 0.0, 1.0)
+            values = np.clip(_FEW[expert] * (wiggle - 0.3), 0.0, 1.0)
             maps.append(posed_map(f"gate.{expert}.{image.input}", "gate", "channel", values, image.input))
     return posed_frame(k, tuple(map(_image_input, images)), maps, images)
 
@@ -153,7 +161,9 @@ def posed_image(
     samples = patient.samples(modality, first, count).astype(np.float64)
     points = round(_PICTURE_S * _PICTURE_RATE_HZ)
     values = np.interp(np.arange(points) / _PICTURE_RATE_HZ, np.arange(count) / rate, samples)
-    pixels = picture(values - values.mean(), spec, rate_hz=_PICTURE_RATE_HZ)
+    limited = isinstance(spec, WaveformRender) and spec.low is not None
+    values = (values - values[0]) / _SPREAD_US if limited else values - values.mean()
+    pixels = picture(values, spec, rate_hz=_PICTURE_RATE_HZ)
     height, width = pixels.shape[:2]
     return AttentionImage(input=name, modality=modality, kind=spec.kind, height=height, width=width, x=pixels.tobytes())
 
@@ -180,9 +190,13 @@ def posed_models() -> dict[str, PosedModel]:
         "modalities": PosedModel(
             view=_view(("EDA", "ECG", "EMG")), classes=pain, attention=fusion_attention
         ),
-        "gates": PosedModel(view=_view(("EDA",)), classes=pain, attention=gated_attention),
+        "gates": PosedModel(
+            view=_view(("EDA",), notice=NOT_ELIGIBLE, has_index=False), classes=pain, attention=gated_attention
+        ),
         "untrained": PosedModel(
-            view=_view(("ECG", "EDA"), notice=UNTRAINED, has_index=False),
+            view=_view(
+                ("ECG", "EDA"), trained_on="random weights, not trained", notice=UNTRAINED, has_index=False
+            ),
             classes=pain,
             attention=rollout_attention,
         ),

@@ -25,7 +25,7 @@ def evaluate(
     *,
     despite_oddities: Annotated[bool, typer.Option("--despite-oddities", help="As for `train`.")] = False,
 ) -> None:
-    """Compute the figures of a run anew from its predictions, and write table, report and what [evaluate] asks for.
+    """Compute the figures of a run anew from its predictions, write table, report, and what `evaluate` in it asks for.
 
     Folds that are not trained are named and left out. Exit codes as of `train`.
     """

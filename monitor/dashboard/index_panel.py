@@ -129,7 +129,8 @@ class _Number(QWidget):
             self._draw_class(painter, box.left() + 2, box, largest=31)
             painter.end()
             return
-        pixels = max(theme.px(60), int(min(box.height() * 1.18, box.width() * 0.42)))
+        # It never grows beyond its usual size: an old number must not be larger than a new one was.
+        pixels = max(theme.px(60), int(min(box.height() * 1.18, box.width() * 0.42, theme.px(126))))
         font = theme.font(pixels, bold=True, scaled=False)
         path = QPainterPath()
         path.addText(QPointF(0, 0), font, reading.text)

@@ -58,6 +58,9 @@ class TrendPanel(Panel):
         self.title = Text(pixels=13, colour=theme.DIM, text=_TITLE)
         column.addWidget(self.title)
         column.addWidget(self._plot, 1)
+        self.setToolTip(
+            "Dashed: the alarm limits. Dots: pain that the patient reported, 10 at the top. Upright lines: markers"
+        )
 
     def rescale(self) -> None:
         """Follow the size of the window."""

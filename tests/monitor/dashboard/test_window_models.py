@@ -220,7 +220,7 @@ def test_streams_of_many_channels_are_a_line_and_no_trace(screen: Screen) -> Non
     see(screen, MODELS["emotion"], 30)
     panel = screen.window.waveforms
     assert set(panel.rows) == set(SIX)
-    assert "ARRAY:regions   246 channels at 1 Hz · newest 0.4 s ago" in texts(panel)
+    assert "ARRAY:regions   246 channels at 1.0 Hz · newest 0.4 s ago" in texts(panel)
     silent = MODELS["emotion"].streams[0].model_copy(update={"age_s": 30.0})
     see(screen, MODELS["emotion"], 31, streams=(silent,))
     assert panel.rows == ()
