@@ -55,8 +55,14 @@ def session_check(bed: str, *, folder: Path, status: Callable[[str], Mapping[str
     """
 
     def probe(_report: Mapping[str, Any], _timeout_s: float) -> str:
-        if problem := str(status(bed)["problem"]):
+        recording = status(bed)
+        if problem := str(recording["problem"]):
             return problem
+        file = recording.get("path")
+        if file and not Path(file).exists():
+            return (
+                f"{file} was moved or deleted, and what is recorded is lost: `pain-monitor new-session` begins another"
+            )
         path = folder / f"{bed}.probe"
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

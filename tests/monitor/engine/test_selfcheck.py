@@ -92,6 +92,18 @@ def test_a_session_that_cannot_be_written_is_not_proved(tmp_path: Path) -> None:
     assert "nothing can be written" in gone.probe({}, 1.0)
 
 
+def test_a_session_that_somebody_tidied_away_is_not_proved(tmp_path: Path) -> None:
+    """A file without a name takes whatever is written, and nobody will ever read it."""
+    file = tmp_path / "a.session.db"
+    file.touch()
+    check = session_check("bed1", folder=tmp_path, status=lambda _: {"problem": "", "path": str(file)})
+    assert check.probe({}, 1.0) == ""
+    file.rename(tmp_path / "old.session.db")
+    assert "was moved or deleted" in check.probe({}, 1.0)
+    nothing_recorded = session_check("bed1", folder=tmp_path, status=lambda _: {"problem": "", "path": None})
+    assert nothing_recorded.probe({}, 1.0) == ""
+
+
 class Ward:
     """An output that is a route: goes away, hangs, and comes back as it is told."""
 
