@@ -41,6 +41,10 @@ _META: Final = "sitting.json"
 _log = logging.getLogger(__name__)
 
 
+class CacheError(SourceError):
+    """The cache cannot be written: no fault of the data, and none that leaving somebody out would mend."""
+
+
 class Cache:
     """A folder of sittings that were read before.
 
@@ -67,7 +71,8 @@ class Cache:
         """Read a sitting from the cache, or from its files and into the cache.
 
         Raises:
-            SourceError: If its files are damaged, or the cache cannot be written.
+            SourceError: If its files are damaged.
+            CacheError: If the cache cannot be written.
         """
         place = self.folder / f"{_safe(files.key)}-{self.key(files)}"
         if place.exists():
@@ -81,7 +86,7 @@ class Cache:
             self._write(sitting, place)
             return _open(place)
         except OSError as error:
-            raise SourceError(
+            raise CacheError(
                 f"the cache cannot be written: {error.strerror or error}",
                 where=str(self.folder),
                 todo="Make room, or name another folder in data.cache",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from models.data.ai4pain import may_be_joined
+from models.data.cache import CacheError
 from models.data.oddities import ClassCount, class_oddities, count_classes, signal_oddities
 from models.data.recorded import PROTOCOLS, Channel, DataSet, Oddity, Sitting, SittingFiles
 from models.data.settings import OWN
@@ -86,6 +87,9 @@ def survey(data: DataSet, *, on_sitting: Callable[[SittingFiles], object] | None
     Args:
         data: As `open_data` gives it.
         on_sitting: Called before each sitting is read.
+
+    Raises:
+        CacheError: If what was read cannot be kept.
     """
     oddities = list(data.oddities)
     found: list[SittingSummary] = []
@@ -98,6 +102,8 @@ def survey(data: DataSet, *, on_sitting: Callable[[SittingFiles], object] | None
             on_sitting(files)
         try:
             sitting = data.load(files)
+        except CacheError:
+            raise
         except SourceError as error:
             unread.append(files.key)
             oddities.append(

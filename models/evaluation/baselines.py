@@ -34,7 +34,7 @@ from monitor.scoring.pleth import beat_interval_s, middle_rank, pulse_size, spi
 
 if TYPE_CHECKING:
     from models.base import PainModel
-    from models.training.loop import FitResult
+    from models.training.fit_settings import FitResult
 
 FloatArray = NDArray[np.float64]
 

@@ -34,6 +34,9 @@ _COLUMNS: Final = (
 )
 
 
+_ANEW: Final = "Remove it and train again: this job alone is then run anew"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """Class probabilities of held-out windows, of one method, seed and protocol; every array has one entry a window."""
@@ -218,7 +221,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
         with _open(path, "r") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
-        raise SourceError(f"cannot be read: {error}", where=str(path), todo="Train again") from None
+        raise SourceError(f"cannot be read: {error}", where=str(path), todo=_ANEW) from None
     if not rows or any(name not in rows[0] for name in ("protocol", *_COLUMNS)):
         raise SourceError("is no file of predictions", where=str(path), todo="Give one that training wrote")
     classes = tuple(name[2:] for name in rows[0] if name.startswith("p_"))
@@ -228,7 +231,7 @@ def read_predictions(path: Path) -> tuple[Predictions, ...]:
     try:
         return tuple(_predictions(own, classes) for own in by_method.values())
     except (TypeError, ValueError) as error:
-        raise SourceError(f"is damaged: {error}", where=str(path), todo="Train again") from None
+        raise SourceError(f"is damaged: {error}", where=str(path), todo=_ANEW) from None
 
 
 def _predictions(rows: Sequence[dict[str, str]], classes: tuple[str, ...]) -> Predictions:

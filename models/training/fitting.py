@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
 
-from models.training.loop import Augment, Examples, FitSettings, OnEpoch
+from models.training.fit_settings import Augment, Examples, FitSettings, OnEpoch
 from models.training.ordinal import cumulative_loss
 
 _log = logging.getLogger("models.training.loop")

@@ -6,6 +6,7 @@ holds everything that was asked for, so that a run with other settings is refuse
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -110,7 +111,11 @@ def found(job: Job) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise SourceError(f"is damaged: {error!r}", where=str(job.json), todo="Remove it, or give --fresh") from None
+        raise SourceError(
+            f"is damaged: {error!r}",
+            where=str(job.json),
+            todo="Remove it and train again: this job alone is then run anew",
+        ) from None
     if not same:
         changes = list(_differences(given, _plain(job.asked)))
         shown = "; ".join(changes[:6]) + (f"; {len(changes) - 6} more" if len(changes) > 6 else "")
@@ -259,7 +264,7 @@ def _described(
         from models.checkpoint import save_checkpoint
 
         model = method.model
-        placed(job.weights(name), lambda path: save_checkpoint(model, path))
+        placed(job.weights(name), lambda path: _saved(save_checkpoint, model, path))
         path = str(job.weights(name).relative_to(job.folder))
         if job.may_become_bundle:
             abstain = _limits(job, name, method, parts, calibration["temperature"])
@@ -283,6 +288,16 @@ def _described(
             "accuracy": round(float(np.mean(probabilities.argmax(axis=1) == labels)), 4),
         },
     }
+
+
+def _saved(save: Callable[[Any, Path], object], model: Any, path: Path) -> None:
+    """Write a checkpoint, with a disk that is full told as one: torch has no word for it."""
+    try:
+        save(model, path)
+    except RuntimeError as error:
+        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, "torch could not write all of it, as on a full disk") from None
 
 
 def _limits(job: Job, name: str, method: Fitted, parts: Parts, temperature: float) -> dict[str, float]:

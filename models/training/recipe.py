@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.base import PainModel
 from models.data.base import WindowSet
 from models.data.guards import Learnt, Parts
-from models.training.loop import FitResult
+from models.training.fit_settings import FitResult
 from monitor.bundle import InputSpec
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from models.training.loop import OnEpoch
+    from models.training.fit_settings import OnEpoch
     from models.training.recipe import Recipe
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from models.training.loop import FitSettings
+from models.training.fit_settings import FitSettings
 from models.training.recipes import one_of
 from monitor.errors import ConfigError, Problem
 

@@ -17,13 +17,17 @@ def figures_tables(findings: Findings) -> Html:
     stamp = "Simulated patients, no people. " if findings.simulated else ""
     ordered = len(findings.summary.classes) > 2
     more = "Tinted rows: plain methods that every deep model has to beat."
+    small = " Small: the 95 % interval over subjects."
+    small += " After ±: the spread of seeds." if any(row.spread_of_seeds for row in findings.summary.rows) else ""
+    guess = f" Guessing gives a balanced accuracy of {1 / max(len(findings.summary.classes), 1):.3f}."
     parts = [
-        _by_subset(findings, words.FIGURES, f"{stamp}How well classes are told apart. {more}"),
+        _by_subset(findings, words.FIGURES, f"{stamp}How well classes are told apart. {more}{small}{guess}"),
         tag("h3", f"{'Order of the classes, and how' if ordered else 'How'} far the probabilities can be believed"),
         _by_subset(
             findings,
             (*words.ORDER, *words.PROBABILITIES),
-            f"{stamp}ECE, Brier score, slope, intercept: of the probability of any pain, every class counting alike.",
+            f"{stamp}ECE, Brier score, slope, intercept: of the probability of any pain, every class counting alike."
+            + small,
         ),
     ]
     if why := reasons(findings.rows("all"), findings.folds):

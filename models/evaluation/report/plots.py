@@ -159,14 +159,18 @@ def learning_figure(stages: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]
             ax.set_xlabel("epoch", fontsize=8)
             if place % _ACROSS == 0:
                 ax.set_ylabel("loss", fontsize=8)
-            ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            longest = max((len(item.get("train_loss") or ()) for _, item in runs), default=0)
+            if longest > 1:
+                ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            else:
+                ax.set_xticks([1])
             grid(ax)
         lines = [
             axes[0].plot([], [], color=BLUE, label="training subjects")[0],
             axes[0].plot([], [], color=ORANGE, label="validation subjects")[0],
             axes[0].plot([], [], "o", color=VERMILION, markersize=3.5, label="weights that were kept")[0],
         ]
-        figure.legend(handles=lines, loc="outside upper left", ncols=3, fontsize=8.5)
+        figure.legend(handles=lines, loc="outside upper left", ncols=3 if len(stages) > 1 else 1, fontsize=8.5)
         return figure
 
 
