@@ -136,7 +136,7 @@ class _Number(QWidget):
         path.addText(QPointF(0, 0), font, reading.text)
         bounds = path.boundingRect()
         path.translate(box.left() + 2 - bounds.left(), box.center().y() - bounds.center().y())
-        colour = QColor(theme.FAINT if reading.grey or reading.value is None else theme.TEXT)
+        colour = QColor(theme.OLD if reading.grey or reading.value is None else theme.TEXT)
         if reading.hollow and reading.value is not None:
             stroker = QPainterPathStroker()
             stroker.setWidth(3.0)
