@@ -295,7 +295,7 @@ def _saved(save: Callable[[Any, Path], object], model: Any, path: Path) -> None:
     try:
         save(model, path)
     except RuntimeError as error:
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+        if not any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter", "iostream")):
             raise
         raise OSError(errno.ENOSPC, "torch could not write all of it, as on a full disk") from None
 

@@ -16,7 +16,13 @@ import torch
 from typer.testing import CliRunner
 
 from models.__main__ import app
-from models.training.folds import placed, write_json
+from models.checkpoint import save_checkpoint
+from models.data.cache import CacheError
+from models.data.catalogue import open_data
+from models.data.survey import survey
+from models.evaluation.command import results_of_run
+from models.registry import create_model
+from models.training.folds import _saved, found, placed, run_job, write_json
 from models.training.run import Plan, Watcher, claimed, prepare, to_do
 from models.training.settings import load_run_settings
 from monitor.errors import BusyError, MonitorError, SourceError
@@ -146,6 +152,34 @@ def test_a_result_that_cannot_be_written_says_so_and_leaves_what_was_there(tmp_p
         placed(tmp_path / "folds" / "a.json", full)
     assert (tmp_path / "folds" / "a.json").read_text() == '{\n "a": 1\n}\n'
     assert [path.name for path in (tmp_path / "folds").iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_weights_that_a_full_disk_does_not_take_are_told_as_such() -> None:
+    model = create_model("crossmod-fcn", inputs=("eda",), classes=2)
+    with pytest.raises(OSError, match="full disk"):
+        _saved(save_checkpoint, model, Path("/dev/full"))
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_data(people: Path, tmp_path: Path) -> None:
+    data = open_data(load_run_settings(run_config(tmp_path, people, "out")).data)
+    (tmp_path / "cache").rmdir()
+    with pytest.raises(CacheError, match="name another folder"):
+        survey(data)
+
+
+@pytest.mark.parametrize("part", ["folds/{}.json", "predictions/{}.csv.gz"])
+def test_what_is_damaged_says_what_to_remove(people: Path, tmp_path: Path, part: str) -> None:
+    """Not to train all anew: hours of other folds are whole."""
+    plan = prepared(run_config(tmp_path, people, "out", evaluate='baselines = ["logistic-regression"]'))
+    job = next(job for job in plan.jobs if job.recipe == "logistic-regression")
+    run_job(job)
+    path = plan.settings.folder / part.format(job.name)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SourceError, match="Remove it and train again: this job alone"):
+        results_of_run(plan)
+    path.unlink()
+    assert found(job) is None
 
 
 def test_too_many_folds_are_refused(people: Path, tmp_path: Path) -> None:
