@@ -186,6 +186,15 @@ def class_oddities(
     """
     own = {key: value for key, value in counts.items() if parts[key] != "test"}
     total = {name: sum(c.trials for cs in own.values() for c in cs if c.name == name) for name in classes}
+    if own and configured and not any(total.values()):
+        yield Oddity(
+            level="error",
+            code="class",
+            where="all",
+            what="nothing is labelled: no score was reported in these recordings, no span of labels.csv lies in them",
+            todo="docs/data.md says where labels come from",
+        )
+        return
     for name in classes:
         if own and not total[name]:
             what = "no trial has it: nothing can be learnt about it"

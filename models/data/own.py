@@ -79,7 +79,12 @@ def open_own(settings: DataSettings) -> DataSet:
     spans = _read_labels(path, settings.classes) if path.is_file() else {}
     subjects = {subject for subject, *_ in found}
     oddities += [
-        Oddity(level="warning", code="label", where=str(path), what=f"there is no subject '{subject}'")
+        Oddity(
+            level="warning",
+            code="label",
+            where=str(path),
+            what=f"there is no subject '{subject}'; there are {', '.join(sorted(subjects)[:6])}",
+        )
         for subject in sorted({subject for subject, _ in spans} - subjects)
     ]
     sittings = []

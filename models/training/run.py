@@ -150,7 +150,7 @@ def _looked_at(data: DataSet, despite: bool, watcher: Watcher) -> tuple[Oddity, 
     result = survey(data, on_sitting=lambda files: watcher.step(files.key))
     errors = [oddity for oddity in result.oddities if oddity.level == "error"]
     if errors and not despite:
-        lines = "".join(f"\n  {oddity.where}: {oddity.what}" for oddity in errors[:8])
+        lines = "".join(f"\n  {o.where}: {o.what}" + f" ({o.todo})" * bool(o.todo) for o in errors[:8])
         more = f"\n  and {len(errors) - 8} more" if len(errors) > 8 else ""
         raise SourceError(
             f"not fit for training, {len(errors)} error{'s' if len(errors) > 1 else ''}:{lines}{more}",

@@ -65,6 +65,13 @@ def test_spans_are_the_same_however_a_spreadsheet_writes_them(tmp_path: Path, wr
     assert [(t.start_s, t.seconds, t.label, t.rating) for t in trials] == [(10.5, 9.5, 3, 8.0), (22.0, 8.0, 0, 0.5)]
 
 
+def test_recordings_without_a_label_are_told_so_in_one_sentence(tmp_path: Path) -> None:
+    e4_folder(tmp_path / "e4" / "anna")
+    e4_folder(tmp_path / "e4" / "ben", level=3.0)
+    errors = [oddity for oddity in survey(opened(tmp_path / "e4", "e4")).oddities if oddity.level == "error"]
+    assert [(oddity.where, oddity.what.split(":")[0]) for oddity in errors] == [("all", "nothing is labelled")]
+
+
 def test_a_labels_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
     e4_folder(tmp_path / "e4" / "anna")
     (tmp_path / "e4" / "labels.csv").write_bytes("subject,start_s,end_s,class\n\xe4nna,1,2,none\n".encode("latin-1"))
