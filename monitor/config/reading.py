@@ -114,6 +114,8 @@ def _problems(error: ValidationError, data: dict[str, Any], root: type[BaseModel
 
 _SECRETS: Final = ("password", "key", "secret", "token")
 _SHOWN: Final = 60
+_FEW: Final = 4
+"""So many keys of a table are named beside a hint that leads elsewhere."""
 
 
 def _in_words(item: ErrorDetails) -> str:
@@ -142,7 +144,8 @@ def _instead(keys: tuple[int | str, ...], root: type[BaseModel]) -> str:
     if found := next((name for name in tables if name.strip("[]").endswith(f".{key}")), ""):
         return f"it is called {found}"
     if homes := [name for name, table in tables.items() if key in table.model_fields]:
-        return f"it belongs under {' or '.join(homes)}"
+        here = f"; known here: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
+        return f"it belongs under {' or '.join(homes)}{here}"
     return f"one of {', '.join(names)}"
 
 

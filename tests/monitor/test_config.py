@@ -190,6 +190,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ('[bed]\nname = "a"\n[bed.alarm]\nfreeze_s = 5\n', "bed", "(write [[bed]], with two brackets)"),
         ('[[bed]]\nbundles = "a"\n', "bed[0].bundles", "should be a list in square brackets (it is 'a')"),
         ("[engine]\nhop_s = 1.0\n[[bed]]\n", "engine.hop_s", "it belongs under [[bed]]"),
+        ("[metrics]\nenabled = true\n[[bed]]\n", "metrics.enabled", "it belongs under [sound]; known here: port"),
         ("[alarm]\n[[bed]]\n", "alarm", "it is called [bed.alarm]"),
         ('[[bed]]\n[bed.alarm]\nsubject = "P-1"\n', "bed[0].alarm.subject", "it belongs under [[bed]]"),
         # What follows from a mistake is not told as another one.
