@@ -58,7 +58,7 @@ def tcp_address(address: str, kind: str) -> str:
     """
     found = _TCP.fullmatch(address)
     if found is None or not 0 < int(found["port"]) <= 65_535 - max(_PORTS.values()):
-        raise EngineError("is no address of an engine", where=address, todo="tcp://HOST:PORT, or ipc://PATH")
+        raise EngineError("is no address of an engine", where=address, todo="It is written tcp://HOST:PORT")
     return f"tcp://{found['host']}:{int(found['port']) + _PORTS[kind]}"
 
 
